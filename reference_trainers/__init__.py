@@ -1,0 +1,1 @@
+"""Reference trainers: one spec, any framework, the same run."""

@@ -1,0 +1,130 @@
+"""RunReport and the result files: what a run says about itself, written whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SCHEMA = 1  # of run_report.json; raised when a field changes its meaning
+ROWS_LISTED = 10_000  # of a run with more rows a step names a digest of its rows
+
+REPORT_FILE = "run_report.json"
+PREDICTIONS_FILE = "generated_predictions.txt"
+PREDICTIONS_JSONL = "predictions.jsonl"
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One update."""
+
+    step: int
+    """From 0; the update's learning rate is that of the schedule at this step."""
+    epoch: float
+    """Epochs done after the update."""
+    row_ids: list[int] | str
+    """Numbers of its rows in their file, from 0; of a large run: their SHA-256."""
+    learning_rate: float
+    loss: float
+    """Mean token loss of the global batch, label smoothing included."""
+    grad_norm: float
+    """Global norm of the averaged gradient, before clipping."""
+    target_tokens: int
+    seconds: float
+    """Wall-clock time since the step before it ended, or since training began."""
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """Where the rows of a split came from, and what became of them."""
+
+    rows: int
+    """Rows that were used."""
+    dropped: int
+    """Rows left out because their text or summary is missing or empty."""
+    source: str
+    digest: str
+    """Changes with the tokens of the rows or their order; hexadecimal."""
+
+
+@dataclass
+class RunReport:
+    """All that a run says about itself; `run_report.json`."""
+
+    trainer: str
+    spec: dict[str, Any]
+    spec_hash: str
+    schema: int = SCHEMA
+    status: str = "finished"
+    versions: dict[str, str] = field(default_factory=dict)
+    hardware: dict[str, Any] = field(default_factory=dict)
+    """devices, device kind, cores, memory in bytes."""
+    splits: dict[str, SplitReport] = field(default_factory=dict)
+    """By name: train, validation, test."""
+    total_steps: int = 0
+    resumed_at: int | None = None
+    """The step that a resumed run went on from."""
+    steps: list[StepRecord] = field(default_factory=list)
+    evaluations: list[dict[str, float]] = field(default_factory=list)
+    """Metrics of each evaluation while training, with its step."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Everything in all_results.json."""
+    compilations: int | None = None
+    """Programs compiled, where the framework compiles."""
+    peak_memory_bytes: dict[str, int] = field(default_factory=dict)
+    """host, and device where there is one."""
+    warnings: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    """Every file written, relative to the output folder."""
+
+    def as_json(self) -> str:
+        return json_text(asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> RunReport:
+        """The report in an output folder."""
+        content = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+        content["steps"] = [StepRecord(**step) for step in content["steps"]]
+        content["splits"] = {
+            name: SplitReport(**split) for name, split in content["splits"].items()
+        }
+        return cls(**content)
+
+
+def row_ids_of(row_ids: np.ndarray, rows: int) -> list[int] | str:
+    """How a step's rows are reported, in a run over `rows` rows."""
+    if rows <= ROWS_LISTED:
+        return row_ids.tolist()
+    return hashlib.sha256(row_ids.astype("<i8").tobytes()).hexdigest()
+
+
+def json_text(content: Any) -> str:
+    """Readable JSON; floats keep every digit, so that they read back equal."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all: a reader never sees a part of it."""
+    temporary = path.with_name(f".{path.name}.writing")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+# What would break a line for str.splitlines, as its escape
+_ESCAPES = str.maketrans(
+    {"\n": "\\n", "\r": "\\r"}
+    | {c: f"\\u{ord(c):04x}" for c in "\v\f\x1c\x1d\x1e\x85\u2028\u2029"}
+)
+
+
+def one_line(text: str) -> str:
+    """A prediction as one line; predictions.jsonl holds it to the letter."""
+    return text.translate(_ESCAPES)

@@ -1,0 +1,81 @@
+"""The two protocols that a trainer can meet, and the registry that finds trainers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, Self, SupportsFloat
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from reference_trainers.batches import Batch, GlobalBatch
+    from reference_trainers.generation import GenerationSettings
+    from reference_trainers.model import ModelSource
+    from reference_trainers.results import RunReport
+    from reference_trainers.spec import TrainingSpec
+
+
+class Trainer(Protocol):
+    """What the conformance suite tests."""
+
+    name: str
+
+    def run(self, spec: TrainingSpec) -> RunReport: ...
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one optimizer update reports.
+
+    Both may live on the device: ``float()`` waits for them, and only then.
+    """
+
+    loss: SupportsFloat
+    """Mean token loss of the global batch."""
+    grad_norm: SupportsFloat
+    """Global norm of the whole averaged gradient, before clipping."""
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a step leaves behind, by Hugging Face parameter name, as numpy arrays."""
+
+    parameters: Mapping[str, np.ndarray]
+    """Weights as `save_pretrained` names them; a tied weight once."""
+    exp_avg: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """AdamW's first moments; empty before the first update."""
+    exp_avg_sq: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """AdamW's second moments."""
+    updates: int = 0
+    """Updates that changed the parameters: AdamW's bias correction counts these."""
+
+
+class Backend(Protocol):
+    """What a framework supplies to get the shared loop; numpy at the boundary."""
+
+    devices: int
+    """Data-parallel devices; a micro-batch holds this many per-device batches."""
+    pad_to_multiple_of: int
+    """Lengths are rounded up to it, which bounds the number of compiled programs."""
+
+    @classmethod
+    def load(cls, spec: TrainingSpec, model: ModelSource) -> Self:
+        """The model of `model`, in `spec.dtype`, ready to train or generate."""
+
+    def train_step(
+        self, batch: GlobalBatch, learning_rate: float, step: int
+    ) -> Update:
+        """One optimizer update on one global batch."""
+
+    def evaluate(self, batch: Batch) -> tuple[float, int]:
+        """Summed token loss of a batch, and its number of target tokens."""
+
+    def generate(self, batch: Batch, settings: GenerationSettings) -> np.ndarray:
+        """Token ids, int (batch, length <= settings.max_length), start token first."""
+
+    def state(self) -> State:
+        """A copy of parameters and moments on the host."""
+
+    def restore(self, state: State) -> None:
+        """Goes on from `state`, whichever framework it came from."""
