@@ -1,0 +1,1 @@
+"""Throughput beside its floor, and comparisons of two versions: none is here yet."""
