@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from reference_trainers.sampling import rows_at
-from reference_trainers.schedule import Plan
+from reference_trainers.schedule import Padding, Plan
 
 NO_TARGET = -100  # the label that no loss counts: torch's cross entropy skips it
 
@@ -54,23 +54,7 @@ class GlobalBatch:
         return sum(batch.target_tokens for batch in self.micro_batches)
 
 
-@dataclass(frozen=True)
-class Padding:
-    """How rows become rectangles; the same for every batch of a run."""
-
-    pad_token_id: int
-    decoder_start_token_id: int
-    multiple_of: int = 1
-    """Lengths are rounded up to it; the added columns hold no token and no target."""
-    source_length: int | None = None
-    """Pad every input to it (`pad_to_max_length`)."""
-    target_length: int | None = None
-    """Pad every summary to it (`pad_to_max_length`)."""
-    pads_are_targets: bool = False
-    """Count the padding of a summary in the loss (`ignore_pad_token_for_loss` off)."""
-
-
-def global_batch(rows: Rows, plan: Plan, step: int, padding: Padding) -> GlobalBatch:
+def global_batch(rows: Rows, plan: Plan, step: int) -> GlobalBatch:
     """The rows of `step`: a pure function of it, so a run can go on from anywhere."""
     epoch, index = divmod(step, plan.steps_per_epoch)
     first = index * plan.global_batch
@@ -88,7 +72,7 @@ def global_batch(rows: Rows, plan: Plan, step: int, padding: Padding) -> GlobalB
             padded(
                 columns["input_ids"][part : part + plan.micro_batch],
                 columns["labels"][part : part + plan.micro_batch],
-                padding,
+                plan.padding,
                 longest,
             )
             for part in parts

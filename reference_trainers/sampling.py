@@ -3,7 +3,8 @@
 The order of an epoch is a pseudo-random permutation that is computed position by
 position (a Feistel network with cycle walking, as in format-preserving encryption:
 Black and Rogaway, 2002). Nothing is stored and nothing is walked through, so the order
-cannot depend on the framework, the number of devices or workers, or where a run resumes.
+cannot depend on the framework, the number of devices or workers, or where a run
+resumes.
 """
 
 from __future__ import annotations

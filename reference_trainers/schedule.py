@@ -113,6 +113,22 @@ def decays(name: str) -> bool:
 
 
 @dataclass(frozen=True)
+class Padding:
+    """How rows become rectangles; the same for every batch of a run."""
+
+    pad_token_id: int
+    decoder_start_token_id: int
+    multiple_of: int = 1
+    """Lengths are rounded up to it; the added columns hold no token and no target."""
+    source_length: int | None = None
+    """Pad every input to it (`pad_to_max_length`)."""
+    target_length: int | None = None
+    """Pad every summary to it (`pad_to_max_length`)."""
+    pads_are_targets: bool = False
+    """Count the padding of a summary in the loss (`ignore_pad_token_for_loss` off)."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """All that decides what each step of a run is; the same in every framework."""
 
@@ -130,6 +146,7 @@ class Plan:
     """Steps between evaluations; None: none while training."""
     save_steps: int | None
     """Steps between checkpoints; None: none while training."""
+    padding: Padding
 
     @property
     def micro_batch(self) -> int:
@@ -171,7 +188,7 @@ class Plan:
         return interval is not None and (step + 1) % interval == 0
 
 
-def plan_of(spec: TrainingSpec, rows: int, devices: int) -> Plan:
+def plan_of(spec: TrainingSpec, rows: int, devices: int, padding: Padding) -> Plan:
     """The plan of a run over `rows` usable rows."""
     batch = (
         spec.per_device_train_batch_size * devices * spec.gradient_accumulation_steps
@@ -195,8 +212,7 @@ def plan_of(spec: TrainingSpec, rows: int, devices: int) -> Plan:
         peak_learning_rate=spec.learning_rate,
         lr_scheduler_type=spec.lr_scheduler_type,
         logging_steps=interval_of(spec.logging_steps, steps),
-        eval_steps=interval(
-            spec.eval_strategy, spec.eval_steps or spec.logging_steps
-        ),
+        eval_steps=interval(spec.eval_strategy, spec.eval_steps or spec.logging_steps),
         save_steps=interval(spec.save_strategy, spec.save_steps),
+        padding=padding,
     )

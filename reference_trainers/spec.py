@@ -250,7 +250,8 @@ OUTSIDE_THE_HASH = {
 }
 
 SMALLEST = {
-    **dict.fromkeys(("max_train_samples", "max_eval_samples", "max_predict_samples"), 1),
+    **dict.fromkeys(("max_train_samples", "max_eval_samples"), 1),
+    **dict.fromkeys(("max_predict_samples", "num_beams"), 1),
     **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), 1),
     **dict.fromkeys(("max_source_length", "max_target_length"), 1),
     **dict.fromkeys(("val_max_target_length", "preprocessing_num_workers"), 1),
@@ -259,7 +260,6 @@ SMALLEST = {
     **dict.fromkeys(("learning_rate", "weight_decay", "adam_epsilon"), 0),
     **dict.fromkeys(("adam_beta1", "adam_beta2", "max_grad_norm"), 0),
     **dict.fromkeys(("label_smoothing_factor", "no_repeat_ngram_size"), 0),
-    "num_beams": 1,
 }
 ABOVE_ZERO = ("logging_steps", "eval_steps", "save_steps", "num_train_epochs")
 BELOW_ONE = ("adam_beta1", "adam_beta2", "label_smoothing_factor")

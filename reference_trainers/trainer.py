@@ -39,7 +39,7 @@ class Update:
 
 @dataclass(frozen=True)
 class State:
-    """All that a step leaves behind, by Hugging Face parameter name, as numpy arrays."""
+    """All that a step leaves behind: numpy arrays by Hugging Face parameter name."""
 
     parameters: Mapping[str, np.ndarray]
     """Weights as `save_pretrained` names them; a tied weight once."""
@@ -63,9 +63,7 @@ class Backend(Protocol):
     def load(cls, spec: TrainingSpec, model: ModelSource) -> Self:
         """The model of `model`, in `spec.dtype`, ready to train or generate."""
 
-    def train_step(
-        self, batch: GlobalBatch, learning_rate: float, step: int
-    ) -> Update:
+    def train_step(self, batch: GlobalBatch, learning_rate: float, step: int) -> Update:
         """One optimizer update on one global batch."""
 
     def evaluate(self, batch: Batch) -> tuple[float, int]:

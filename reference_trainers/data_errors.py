@@ -1,0 +1,178 @@
+"""What is wrong with a data file: its line, and the mend.
+
+The libraries that read the files say that something is wrong; this looks for the line,
+and only once something is wrong.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from reference_trainers.errors import InputError
+
+csv.field_size_limit(2**31 - 1)  # whole papers are fields here
+
+
+def csv_header(path: Path) -> list[str]:
+    """The column names.
+
+    Refuses a file whose first row is longer than its header: pandas would take the
+    first column of such a file for row names.
+    """
+    records = csv.reader(
+        _head(path).decode("utf-8", "replace").removeprefix("\ufeff").splitlines(True)
+    )
+    header = next(records)
+    first = next(records, [])
+    if len(first) > len(header):
+        raise _too_many_fields(path, records.line_num, first, header)
+    return header
+
+
+def json_field(path: Path) -> str | None:
+    """The name of the list in a file that is one object with one list; else None."""
+    head = _head(path).lstrip()
+    if not head.startswith(b"{") or ".jsonl" in path.suffixes:
+        return None
+    first = head.splitlines()[0]
+    try:
+        content = json.loads(first)
+    except ValueError:  # the object goes on: it is the whole file
+        with fsspec.open(path, "rt", encoding="utf-8", compression="infer") as file:
+            try:
+                content = json.load(file)
+            except ValueError:
+                return None  # its lines will be explained one by one
+    lists = [name for name, value in content.items() if _is_rows(value)]
+    return lists[0] if len(lists) == 1 else None
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(row, dict) for row in value)
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with fsspec.open(path, "rb", compression="infer") as file:
+            head = file.read(1 << 20)
+    except (OSError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read: {error}.") from error
+    if not head.strip():
+        raise InputError(f"{path}: the file is empty.")
+    return head
+
+
+def explained(path: Path, kind: str, error: Exception) -> InputError:
+    """The sentence for an error that reading `path` raised."""
+    found = _not_utf8(path) or (_bad_csv if kind == "csv" else _bad_json)(path)
+    if found is not None:
+        return found
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    reason = " ".join(str(cause).split()).rstrip(".")
+    return InputError(f"{path}: cannot be read: {reason}.")
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with fsspec.open(path, "rb", compression="infer") as file:
+        yield from file
+
+
+def _not_utf8(path: Path) -> InputError | None:
+    try:
+        for number, line in enumerate(_lines(path), 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                return InputError(
+                    f"{path}:{number}: byte 0x{line[error.start]:02x} is not UTF-8. "
+                    "Save the file as UTF-8."
+                )
+    except (OSError, EOFError) as error:
+        return InputError(f"{path}: cannot be decompressed: {error}.")
+    return None
+
+
+def _bad_csv(path: Path) -> InputError | None:
+    records = csv.reader((line.decode() for line in _lines(path)), strict=True)
+    first_line = 1
+    header: list[str] = []
+    try:
+        for fields in records:
+            header = header or fields
+            if len(fields) > len(header):
+                return _too_many_fields(path, first_line, fields, header)
+            first_line = records.line_num + 1
+    except csv.Error:
+        return InputError(
+            f"{path}:{first_line}: a quote that is not closed as CSV wants it. Close "
+            'it, and write a quote inside a field twice ("").'
+        )
+    return None
+
+
+def _too_many_fields(
+    path: Path, line: int, fields: list[str], header: list[str]
+) -> InputError:
+    return InputError(
+        f"{path}:{line}: {len(fields)} fields, but the header names {len(header)} "
+        f"({', '.join(header)}). Quote a field that contains commas."
+    )
+
+
+def _bad_json(path: Path) -> InputError | None:
+    head = next((line for line in _lines(path) if line.strip()), b"")
+    if head.lstrip().startswith(b"["):
+        return _bad_list(path)
+    kinds: dict[str, tuple[str, int]] = {}
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            return InputError(f"{path}:{number}: not JSON: {error}.")
+        if not isinstance(row, dict):
+            return InputError(f"{path}:{number}: not an object ({{...}}).")
+        found = _changed_kind(path, number, row, kinds)
+        if found is not None:
+            return found
+    return None
+
+
+def _bad_list(path: Path) -> InputError | None:
+    try:
+        content = json.loads(b"".join(_lines(path)))
+    except json.JSONDecodeError as error:
+        return InputError(f"{path}:{error.lineno}: not JSON: {error.msg}.")
+    kinds: dict[str, tuple[str, int]] = {}
+    for number, row in enumerate(content, 1):
+        if not isinstance(row, dict):
+            return InputError(f"{path}: row {number} is not an object ({{...}}).")
+        found = _changed_kind(path, number, row, kinds)
+        if found is not None:
+            return found
+    return None
+
+
+def _changed_kind(
+    path: Path, number: int, row: dict[str, Any], kinds: dict[str, tuple[str, int]]
+) -> InputError | None:
+    """A column must hold the same type in every row."""
+    for column, value in row.items():
+        if value is None:
+            continue
+        kind, line = kinds.setdefault(column, (type(value).__name__, number))
+        if kind != type(value).__name__:
+            return InputError(
+                f"{path}:{number}: column {column} holds {type(value).__name__}, "
+                f"but {kind} at line {line}."
+            )
+    return None

@@ -1,0 +1,24 @@
+"""Progress bars and log lines: once, on a terminal, and never into a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+
+def progress_bar(
+    items: Iterable[Item], total: int, name: str, quiet: bool
+) -> Iterator[Item]:
+    """`items`, with a bar where stderr is a terminal."""
+    hidden = quiet or not sys.stderr.isatty()
+    return iter(tqdm(items, name, total, leave=False, disable=hidden))
+
+
+def say(line: str) -> None:
+    """A line on stderr that does not tear a progress bar apart."""
+    tqdm.write(line, file=sys.stderr)

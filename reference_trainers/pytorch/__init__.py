@@ -1,0 +1,1 @@
+"""PyTorch: transformers' Seq2SeqTrainer, and Accelerate behind the shared loop."""

@@ -1,0 +1,175 @@
+"""Fine-tunes with transformers' own Seq2SeqTrainer: the witness of the shared loop.
+
+    python run_summarization.py --model_name_or_path google-t5/t5-small \\
+        --do_train --do_eval --dataset_name cnn_dailymail --dataset_config "3.0.0" \\
+        --source_prefix "summarize: " --output_dir out --predict_with_generate
+
+Accumulation, clipping, AdamW, weight decay, the learning rate and the number of steps
+are the Trainer's; the order of rows and the loss per token are the contract's.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainerCallback
+
+from reference_trainers.batches import GlobalBatch, Rows, global_batch
+from reference_trainers.loop import Progress, after_update
+from reference_trainers.pytorch.backend import (
+    TorchBackend,
+    seed_dropout,
+    tensors,
+    token_loss,
+)
+from reference_trainers.run import BackendTrainer, main
+from reference_trainers.schedule import Plan
+from reference_trainers.spec import TrainingSpec
+from reference_trainers.trainer import Update
+
+PASSED_ON = (
+    *("output_dir", "learning_rate", "weight_decay", "adam_beta1", "adam_beta2"),
+    *("adam_epsilon", "max_grad_norm", "lr_scheduler_type", "num_train_epochs"),
+    *("max_steps", "gradient_accumulation_steps", "per_device_train_batch_size"),
+    *("label_smoothing_factor", "bf16", "use_cpu", "seed"),
+)
+CPU = torch.device("cpu")
+
+
+class MicroBatches(Dataset):
+    """The micro-batches of one epoch, in the contract's order."""
+
+    def __init__(self, rows: Rows, plan: Plan):
+        self.rows = rows
+        self.plan = plan
+        self.epoch = 0
+        self.batch: GlobalBatch | None = None
+        """The newest global batch."""
+
+    def __len__(self) -> int:
+        return -(-self.plan.rows // self.plan.micro_batch)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        in_epoch, micro_batch = divmod(index, self.plan.accumulation)
+        step = self.epoch * self.plan.steps_per_epoch + in_epoch
+        if self.batch is None or self.batch.step != step:
+            self.batch = global_batch(self.rows, self.plan, step)
+        return tensors(self.batch.micro_batches[micro_batch], CPU)
+
+
+class ContractTrainer(Seq2SeqTrainer):
+    """Seq2SeqTrainer with the contract's rows, loss and dropout."""
+
+    backend: TrainerBackend
+    plan: Plan
+    progress: Progress
+    micro_batches: MicroBatches
+
+    def get_train_dataloader(self) -> DataLoader:
+        """One item is a whole micro-batch, so that skipping walks through no row."""
+        return DataLoader(self.micro_batches, batch_size=1, collate_fn=_the_item)
+
+    def training_step(self, model: Any, inputs: Any, *rest: Any) -> torch.Tensor:
+        """Draws dropout from (seed, step, micro-batch); keeps the loss undiminished."""
+        seed_dropout(self.args.seed, self.state.global_step, len(self.losses))
+        loss = super().training_step(model, inputs, *rest)
+        self.losses.append(loss.double())
+        return loss
+
+    losses: list[torch.Tensor]
+    """Of the micro-batches of this update."""
+
+    def log(self, logs: dict[str, float], *rest: Any) -> None:
+        """Comes after every update: hands it on, and does what is due."""
+        if "grad_norm" not in logs:
+            return  # the summary at the end, which the report makes itself
+        update = Update(sum(self.losses), logs["grad_norm"])
+        self.losses = []
+        batch = self.micro_batches.batch
+        assert batch is not None
+        after_update(
+            self.backend,
+            self.plan,
+            self.progress,
+            batch,
+            update,
+            logs["learning_rate"],
+        )
+
+
+class _Epochs(TrainerCallback):
+    """Tells the data which epoch it is, and a resumed optimizer where it was."""
+
+    def __init__(self, backend: TrainerBackend, data: MicroBatches):
+        self.backend = backend
+        self.data = data
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.data.epoch = state.global_step // self.data.plan.steps_per_epoch
+
+
+class TrainerBackend(TorchBackend):
+    """A backend that brings its own training loop."""
+
+    trainer: ContractTrainer | None = None
+
+    def fit(self, rows: Rows, plan: Plan, run: Progress) -> None:
+        """Trains as `loop.fit` does, by Seq2SeqTrainer."""
+        data = MicroBatches(rows, plan)
+        smoothing = self.spec.label_smoothing_factor
+        self.trainer = ContractTrainer(
+            model=self.model,
+            args=training_arguments(self.spec),
+            train_dataset=data,
+            compute_loss_func=partial(mean_token_loss, smoothing=smoothing),
+            callbacks=[_Epochs(self, data)],
+        )
+        self.trainer.backend, self.trainer.plan = self, plan
+        self.trainer.progress, self.trainer.micro_batches = run, data
+        self.trainer.losses = []
+        self.trainer.train()
+        if self.trainer.state.max_steps != plan.total_steps:
+            raise AssertionError(
+                f"Seq2SeqTrainer counts {self.trainer.state.max_steps} steps, "
+                f"the plan {plan.total_steps}"
+            )
+
+    def optimizer(self) -> torch.optim.Optimizer | None:
+        prepared = self.trainer.optimizer if self.trainer else None
+        return getattr(prepared, "optimizer", prepared)
+
+
+def mean_token_loss(
+    outputs: Any, labels: torch.Tensor, num_items_in_batch: Any, smoothing: float
+) -> torch.Tensor:
+    """Summed token loss over the target tokens of every micro-batch of the update."""
+    return token_loss(outputs.logits, labels, smoothing) / num_items_in_batch
+
+
+def training_arguments(spec: TrainingSpec) -> Seq2SeqTrainingArguments:
+    """The spec in transformers' own words; a log after every step feeds the report."""
+    return Seq2SeqTrainingArguments(
+        **{name: getattr(spec, name) for name in PASSED_ON},
+        warmup_steps=spec.warmup_steps or spec.warmup_ratio,
+        optim="adamw_torch",  # the fused one rounds otherwise
+        logging_strategy="steps",
+        logging_steps=1,
+        logging_nan_inf_filter=False,  # a NaN must be seen
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+    )
+
+
+def _the_item(items: list[Any]) -> Any:
+    return items[0]
+
+
+TRAINER = BackendTrainer("pytorch", TrainerBackend)
+
+if __name__ == "__main__":
+    main(TRAINER)

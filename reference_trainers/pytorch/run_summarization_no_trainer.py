@@ -1,0 +1,86 @@
+"""Fine-tunes with PyTorch and Accelerate, with the whole loop in view (`loop.fit`).
+
+    accelerate launch run_summarization_no_trainer.py \\
+        --model_name_or_path google-t5/t5-small --dataset_name cnn_dailymail \\
+        --dataset_config "3.0.0" --source_prefix "summarize: " --output_dir out
+"""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from transformers import PreTrainedModel
+
+from reference_trainers.batches import GlobalBatch
+from reference_trainers.pytorch.backend import (
+    TorchBackend,
+    seed_dropout,
+    tensors,
+    token_loss,
+)
+from reference_trainers.run import BackendTrainer, main
+from reference_trainers.schedule import decays
+from reference_trainers.spec import TrainingSpec
+from reference_trainers.trainer import Update
+
+
+class AccelerateBackend(TorchBackend):
+    """One update, spelled out."""
+
+    def __init__(self, spec: TrainingSpec, model: PreTrainedModel, device: str):
+        super().__init__(spec, model, device)
+        self.accelerator = Accelerator(
+            cpu=device == "cpu", mixed_precision="bf16" if spec.bf16 else "no"
+        )
+        self.adamw = adamw(spec, self.model)
+        self.model, self.adamw = self.accelerator.prepare(self.model, self.adamw)
+
+    def train_step(self, batch: GlobalBatch, learning_rate: float, step: int) -> Update:
+        """Gradients of every micro-batch add up; then one clipped AdamW step."""
+        spec = self.spec
+        self.model.train()
+        self.adamw.zero_grad()
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        for index, micro_batch in enumerate(batch.micro_batches):
+            inputs = tensors(micro_batch, self.device)
+            labels = inputs.pop("labels")
+            seed_dropout(spec.seed, step, index)
+            with self.autocast():
+                logits = self.model(**inputs, use_cache=False).logits
+            loss = token_loss(logits, labels, spec.label_smoothing_factor)
+            loss = loss / batch.target_tokens
+            self.accelerator.backward(loss)
+            total += loss.detach()
+        norm = clip(self.model, spec.max_grad_norm)
+        for group in self.adamw.param_groups:
+            group["lr"] = learning_rate
+        self.adamw.step()
+        return Update(loss=total, grad_norm=norm)
+
+    def optimizer(self) -> torch.optim.Optimizer | None:
+        return self.adamw.optimizer
+
+
+def adamw(spec: TrainingSpec, model: nn.Module) -> torch.optim.Optimizer:
+    """torch's AdamW; biases and norms do not decay."""
+    groups: dict[float, list[nn.Parameter]] = {spec.weight_decay: [], 0.0: []}
+    for name, parameter in model.named_parameters():
+        groups[spec.weight_decay if decays(name) else 0.0].append(parameter)
+    return torch.optim.AdamW(
+        [{"params": group, "weight_decay": decay} for decay, group in groups.items()],
+        lr=spec.learning_rate,
+        betas=(spec.adam_beta1, spec.adam_beta2),
+        eps=spec.adam_epsilon,
+    )
+
+
+def clip(model: nn.Module, largest: float) -> torch.Tensor:
+    """Scales gradients to a global norm of at most `largest`; the norm before."""
+    return nn.utils.clip_grad_norm_(model.parameters(), largest or float("inf"))
+
+
+TRAINER = BackendTrainer("accelerate", AccelerateBackend, trains_by_default=True)
+
+if __name__ == "__main__":
+    main(TRAINER)

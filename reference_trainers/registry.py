@@ -1,0 +1,115 @@
+"""Finds trainers: by name among entry points, or by "package.module:attribute"."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import (
+    Distribution,
+    EntryPoint,
+    PackageNotFoundError,
+    entry_points,
+    version,
+)
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from reference_trainers.errors import InputError
+from reference_trainers.trainer import Trainer
+
+GROUP = "reference_trainers.trainers"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What is known of a trainer before its framework is imported."""
+
+    name: str
+    runs_here: bool
+    reason: str | None = None
+    """Why it cannot run here, and the mend."""
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def listed() -> list[Listed]:
+    """Every registered trainer, by name."""
+    found = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
+    return [_listed(entry) for entry in found]
+
+
+def find_trainer(name: str) -> Trainer:
+    """The trainer of that name.
+
+    Raises `InputError` where there is none, or where a library that it needs is
+    missing or older than the oldest supported.
+    """
+    if ":" in name:
+        return _as_trainer(name, _resolved(name))
+    for entry in entry_points(group=GROUP):
+        if entry.name == name:
+            reason = _listed(entry).reason
+            if reason is not None:
+                raise InputError(f"--trainer {name}: {reason}")
+            return _as_trainer(name, entry.load())
+    known = ", ".join(sorted(entry_points(group=GROUP).names))
+    raise InputError(
+        f"--trainer {name}: no such trainer; there are: {known}. "
+        "Your own is named package.module:attribute."
+    )
+
+
+def _listed(entry: EntryPoint) -> Listed:
+    """A trainer needs what the extra in its entry point's brackets asks for."""
+    versions, problems = {}, []
+    for requirement in _requirements(entry.dist, entry.extras):
+        try:
+            found = version(requirement.name)
+        except PackageNotFoundError:
+            problems.append(f"{requirement.name} is not installed")
+            continue
+        versions[requirement.name] = found
+        if not requirement.specifier.contains(found, prereleases=True):
+            problems.append(
+                f"{requirement.name} {found} is too old, "
+                f"it must be {requirement.specifier}"
+            )
+    if not problems:
+        return Listed(entry.name, True, None, versions)
+    assert entry.dist is not None
+    extras = f"{entry.dist.name}[{','.join(entry.extras)}]"
+    reason = f"{'; '.join(problems)}. Mend: pip install '{extras}'."
+    return Listed(entry.name, False, reason, versions)
+
+
+def _requirements(
+    distribution: Distribution | None, extras: list[str]
+) -> Iterator[Requirement]:
+    for text in (distribution.requires or []) if distribution else []:
+        requirement = Requirement(text)
+        marker = requirement.marker
+        if marker is None or not any(marker.evaluate({"extra": e}) for e in extras):
+            continue
+        if not marker.evaluate({"extra": ""}):  # it is one of the extra's own
+            yield requirement
+
+
+def _resolved(name: str) -> Any:
+    try:
+        return pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"--trainer {name}: cannot be imported: {error}.") from error
+
+
+def _as_trainer(name: str, found: Any) -> Trainer:
+    """A `Trainer` as it is; a `Backend` class in the shared life of a run."""
+    if callable(getattr(found, "run", None)):
+        return found
+    if callable(getattr(found, "load", None)):
+        from reference_trainers.run import BackendTrainer  # here: only for backends
+
+        return BackendTrainer(name, found)
+    raise InputError(
+        f"--trainer {name}: has neither run (a Trainer) nor load (a Backend)."
+    )
