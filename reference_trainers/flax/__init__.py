@@ -1,0 +1,1 @@
+"""The trainer in JAX with Flax NNX and optax."""

@@ -1,0 +1,226 @@
+"""Greedy and beam search in one compiled loop, token for token as transformers does.
+
+A model here is anything with `encode`, `memory`, `empty_cache` and `step` (see t5.py).
+Scores are float32 in transformers, whatever the model computes in: so they are here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reference_trainers.generation import GenerationSettings
+
+WORST = -1.0e9  # transformers' mark of a beam that is not to be chosen
+
+
+def generate(model, input_ids, attention_mask, settings: GenerationSettings):
+    """Token ids, int32 (batch, max_length), and how many columns hold an answer."""
+    search = greedy_search if settings.num_beams == 1 else beam_search
+    return search(model, input_ids, attention_mask, settings)
+
+
+class Greedy(NamedTuple):
+    """What a step of greedy search hands on."""
+
+    length: Any
+    tokens: Any  # (batch, max_length)
+    finished: Any  # (batch,)
+    cache: Any
+
+
+def greedy_search(model, input_ids, attention_mask, settings: GenerationSettings):
+    """The likeliest token, one after another; pads after the end."""
+    encoded, mask = model.encode(input_ids, attention_mask)
+    memory = model.memory(encoded)
+    rows, pad = input_ids.shape[0], settings.pad_token_id
+
+    def goes_on(at: Greedy):
+        return (at.length < settings.max_length) & ~jnp.all(at.finished)
+
+    def step(at: Greedy):
+        last = at.tokens[:, at.length - 1]
+        logits, cache = model.step(last, at.length - 1, at.cache, memory, mask)
+        scores = permitted(logits.astype("float32"), at.tokens, at.length, settings)
+        token = jnp.argmax(scores, axis=-1).astype("int32")
+        token = jnp.where(at.finished, pad, token)
+        tokens = at.tokens.at[:, at.length].set(token)
+        finished = at.finished | ends(token, settings)
+        return Greedy(at.length + 1, tokens, finished, cache)
+
+    first = Greedy(
+        jnp.int32(1),
+        started(rows, pad, settings),
+        ~jnp.any(attention_mask > 0, axis=1),  # rows without a token have no answer
+        model.empty_cache(rows, settings.max_length),
+    )
+    last = jax.lax.while_loop(goes_on, step, first)
+    return last.tokens, last.length
+
+
+class Beams(NamedTuple):
+    """What a step of beam search hands on; `running` and `done` are best first."""
+
+    length: Any
+    running: Any  # (batch, beams, max_length)
+    running_scores: Any  # (batch, beams): summed log probabilities
+    done: Any  # (batch, beams, max_length)
+    done_scores: Any  # (batch, beams): with the length penalty
+    done_lengths: Any  # (batch, beams)
+    is_done: Any  # (batch, beams)
+    improvable: Any  # (batch, 1)
+    stuck: Any  # (): no candidate can be gone on with
+    cache: Any
+
+
+def beam_search(model, input_ids, attention_mask, settings: GenerationSettings):
+    """The best of `num_beams` answers, by transformers' rules for stopping."""
+    encoded, mask = model.encode(input_ids, attention_mask)
+    memory = model.memory(encoded)
+    rows, beams = input_ids.shape[0], settings.num_beams
+
+    def goes_on(at: Beams):
+        full = jnp.all(at.is_done) & (settings.early_stopping is True)
+        return jnp.any(at.improvable) & ~full & ~at.stuck
+
+    def step(at: Beams):
+        tokens = at.running.reshape(rows * beams, -1)
+        last = tokens[:, at.length - 1]
+        logits, cache = model.step(last, at.length - 1, at.cache, memory, mask)
+        scores = jax.nn.log_softmax(logits.astype("float32"))
+        scores = permitted(scores, tokens, at.length, settings)
+        scores = scores.reshape(rows, beams, -1) + at.running_scores[:, :, None]
+        return after(at, scores, cache, settings)
+
+    filler = settings.pad_token_id or (*settings.eos_token_ids, -1)[0]
+    tokens = started(rows * beams, filler, settings).reshape(rows, beams, -1)
+    empty = ~jnp.any(attention_mask > 0, axis=1)  # rows without a token: no answer
+    first = Beams(
+        length=jnp.int32(1),
+        running=tokens,
+        # All beams start alike: only the first may have successors.
+        running_scores=jnp.tile(
+            jnp.array([0.0] + [WORST] * (beams - 1), "float32"), (rows, 1)
+        ),
+        done=tokens,
+        done_scores=jnp.full((rows, beams), WORST, "float32"),
+        done_lengths=jnp.ones((rows, beams), "int32"),
+        is_done=jnp.tile(empty[:, None], (1, beams)),
+        improvable=~empty[:, None],
+        stuck=jnp.array(False),
+        cache=model.empty_cache(rows * beams, settings.max_length),
+    )
+    last = jax.lax.while_loop(goes_on, step, first)
+    lengths = jnp.where(empty, 1, last.done_lengths[:, 0])
+    return last.done[:, 0], jnp.max(lengths)
+
+
+def after(at: Beams, scores, cache, settings: GenerationSettings) -> Beams:
+    """The beams once each has its next token; `scores` (batch, beams, vocabulary)."""
+    rows, beams, vocabulary = scores.shape
+    # Enough candidates that `num_beams` go on though all the others end.
+    kept = beams * max(2, 1 + len(settings.eos_token_ids))
+    best, index = jax.lax.top_k(scores.reshape(rows, -1), kept)
+    origin, token = index // vocabulary, (index % vocabulary).astype("int32")
+    candidates = take(at.running, origin).at[:, :, at.length].set(token)
+    length = at.length + 1
+    ended = ends(token, settings) | (length >= settings.max_length)
+
+    scores = best + jnp.where(ended, WORST, 0).astype("float32")
+    running_scores, chosen = jax.lax.top_k(scores, beams)
+    parents = take(origin, chosen) + beams * jnp.arange(rows)[:, None]
+    cache = jax.tree.map(lambda x: jnp.take(x, parents.reshape(-1), axis=0), cache)
+
+    done = finished(at, candidates, best, ended, settings)
+    done_scores, is_done = done[1], done[3]
+    reached = settings.max_length if settings.early_stopping == "never" else length
+    reached = reached if settings.length_penalty > 0 else length
+    hoped = running_scores[:, :1] / penalty(reached, settings)
+    lowest = jnp.min(done_scores, axis=1, keepdims=True)
+    beaten = hoped > jnp.where(is_done, lowest, WORST)
+    improvable = at.improvable & jnp.any(beaten, axis=1, keepdims=True)
+    return Beams(
+        length,
+        take(candidates, chosen),
+        running_scores,
+        *done,
+        improvable,
+        jnp.all(ended),
+        cache,
+    )
+
+
+def finished(at: Beams, candidates, best, ended, settings: GenerationSettings):
+    """Finished answers, their scores, lengths and marks, with those that just ended."""
+    beams, length = settings.num_beams, at.length + 1
+    # Candidates below the first `num_beams` are spare: they go on, but do not end.
+    ended = ended & (jnp.arange(best.shape[1]) < beams)
+    full = jnp.all(at.is_done, axis=1, keepdims=True)
+    closed = (full & (settings.early_stopping is True)) | ~at.improvable
+    scores = best / penalty(length, settings)
+    scores = scores + jnp.where(closed, WORST, 0).astype("float32")
+    scores = scores + jnp.where(ended, 0, WORST).astype("float32")
+    lengths = jnp.broadcast_to(length, ended.shape)
+    merged, index = jax.lax.top_k(jnp.concatenate((at.done_scores, scores), 1), beams)
+    done = take(jnp.concatenate((at.done, candidates), 1), index)
+    lengths = take(jnp.concatenate((at.done_lengths, lengths), 1), index)
+    return done, merged, lengths, take(jnp.concatenate((at.is_done, ended), 1), index)
+
+
+def penalty(length, settings: GenerationSettings):
+    """(`length` without the start token) ** length_penalty; float32."""
+    lengths = np.arange(settings.max_length + 1, dtype=np.float64) - 1
+    lengths[:2] = 1  # no answer is that short
+    return jnp.array((lengths**settings.length_penalty).astype(np.float32))[length]
+
+
+def take(x, index):
+    """Entries `index` (batch, n) of the second axis of `x`."""
+    return jnp.take_along_axis(x, index.reshape(index.shape + (1,) * (x.ndim - 2)), 1)
+
+
+def started(rows, filler: int, settings: GenerationSettings):
+    """Token ids (rows, max_length): the start token, then `filler`."""
+    tokens = jnp.full((rows, settings.max_length), filler, "int32")
+    return tokens.at[:, 0].set(settings.decoder_start_token_id)
+
+
+def ends(token, settings: GenerationSettings):
+    """Whether each token ends its answer."""
+    eos = jnp.array(settings.eos_token_ids, "int32")
+    return jnp.any(token[..., None] == eos, axis=-1)
+
+
+def permitted(scores, tokens, length, settings: GenerationSettings):
+    """`scores` (rows, vocabulary) with -inf at the tokens that may not come next."""
+    ids, none = jnp.arange(scores.shape[1]), jnp.float32(-jnp.inf)
+    if settings.no_repeat_ngram_size:
+        scores = jnp.where(repeats(scores, tokens, length, settings), none, scores)
+    if settings.min_length:
+        early = ends(ids, settings) & (length < settings.min_length)
+        scores = jnp.where(early, none, scores)
+    first, last = settings.forced_bos_token_id, settings.forced_eos_token_id
+    for place, token in ((1, first), (settings.max_length - 1, last)):
+        if token is not None:
+            only = jnp.where(ids == token, jnp.float32(0), none)
+            scores = jnp.where(length == place, only, scores)
+    return scores
+
+
+def repeats(scores, tokens, length, settings: GenerationSettings):
+    """Tokens that would say an n-gram of `tokens` (rows, max_length) again."""
+    size = settings.no_repeat_ngram_size
+    windows = max(0, tokens.shape[1] - size + 1)
+    rows, vocabulary = scores.shape
+    same = jnp.arange(windows)[None, :] < length - size + 1
+    same = jnp.broadcast_to(same, (rows, windows))
+    for place in range(size - 1):
+        latest = tokens[:, jnp.maximum(length - size + 1 + place, 0)]
+        same = same & (tokens[:, place : place + windows] == latest[:, None])
+    # A window that does not match marks a column past the vocabulary.
+    column = jnp.where(same, tokens[:, size - 1 :], vocabulary)
+    marks = jnp.zeros((rows, vocabulary + 1), bool)
+    return marks.at[jnp.arange(rows)[:, None], column].set(True)[:, :vocabulary]

@@ -1,0 +1,86 @@
+"""The layers that encoder-decoder models in Flax NNX are built from."""
+
+from __future__ import annotations
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+
+class Parts:
+    """What layers are made of: sizes, weights by name, types, places for dropout."""
+
+    def __init__(self, config, weights, dtype: str, compute_dtype: str):
+        self.config = config
+        self.weights = weights
+        self.dtype = dtype
+        self.compute_dtype = compute_dtype
+        self.places = itertools.count()
+
+    def parameter(self, layer: nnx.Module, name: str) -> nnx.Param:
+        """The weight `name`, laid out as torch has it: (outputs, inputs)."""
+        return nnx.Param(jnp.array(self.weights[name], self.dtype), hf_name=name)
+
+
+def product(a, b, compute_dtype: str, transpose_b: bool = False):
+    """a @ b in `compute_dtype`, given back in the type of `a`."""
+    left, right = a.astype(compute_dtype), b.astype(compute_dtype)
+    # Without `precision`, accelerators shorten float32 products to 8 or 10 bits.
+    right = right.swapaxes(-1, -2) if transpose_b else right
+    return jnp.matmul(left, right, precision="highest").astype(a.dtype)
+
+
+class Dropout(nnx.Module):
+    """Zeroes a share of its input; which part is a function of (seed, place)."""
+
+    def __init__(self, parts: Parts):
+        self.rate = parts.config.dropout_rate
+        self.place = next(parts.places)
+
+    def __call__(self, x, seed):
+        if seed is None or not self.rate:
+            return x
+        key = jax.random.fold_in(seed, self.place)
+        kept = jax.random.uniform(key, x.shape) >= self.rate
+        return jnp.where(kept, x / (1 - self.rate), 0)
+
+
+class Linear(nnx.Module):
+    """A product with a weight (outputs, inputs); no bias."""
+
+    def __init__(self, parts: Parts, name: str):
+        self.weight = parts.parameter(self, name)
+        self.kind = parts.compute_dtype
+
+    def __call__(self, x):
+        return product(x, self.weight[...], self.kind, transpose_b=True)
+
+
+class Norm(nnx.Module):
+    """Root mean square norm: no mean is taken off, no bias added."""
+
+    def __init__(self, parts: Parts, name: str):
+        self.weight = parts.parameter(self, name)
+        self.epsilon = parts.config.layer_norm_epsilon
+
+    def __call__(self, x):
+        variance = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
+        return self.weight[...] * (x * jax.lax.rsqrt(variance + self.epsilon))
+
+
+def gelu_new(x):
+    """Hugging Face's `gelu_new`, term by term."""
+    return 0.5 * x * (1 + jnp.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))
+
+
+def put(cache, at, new):
+    """`cache` (rows, heads, length, size) with `new` at place `at` of the length."""
+    return jax.lax.dynamic_update_slice_in_dim(cache, new, at, axis=2)
+
+
+def checkpointed(block):
+    """`block`, whose inner values are computed again for its gradient."""
+    return jax.checkpoint(block)

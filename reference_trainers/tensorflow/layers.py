@@ -1,0 +1,109 @@
+"""The layers that encoder-decoder models in Keras are built from."""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # keras reads it once
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class Parts:
+    """What layers are made of: sizes, weights by name, types, places for dropout."""
+
+    def __init__(self, config, weights, dtype: str, compute_dtype: str):
+        self.config = config
+        self.weights = weights
+        self.dtype = dtype
+        self.compute_dtype = compute_dtype
+        self.places = itertools.count()
+
+    def parameter(self, layer: keras.Layer, name: str) -> keras.Variable:
+        """The weight `name`, laid out as torch has it: (outputs, inputs)."""
+        value = np.asarray(self.weights[name], self.dtype)
+        return layer.add_weight(
+            name=name,
+            shape=value.shape,
+            dtype=self.dtype,
+            initializer=lambda shape, dtype: tf.constant(value),
+        )
+
+
+def product(a, b, compute_dtype: str, transpose_b: bool = False):
+    """a @ b in `compute_dtype`, given back in the type of `a`."""
+    left, right = tf.cast(a, compute_dtype), tf.cast(b, compute_dtype)
+    if len(right.shape) == 2:
+        # One product of two matrices is faster than one for each row of the batch.
+        outer, left = tf.shape(left)[:-1], tf.reshape(left, (-1, left.shape[-1]))
+        flat = tf.cast(tf.matmul(left, right, transpose_b=transpose_b), a.dtype)
+        return tf.reshape(flat, tf.concat((outer, (flat.shape[-1],)), axis=0))
+    return tf.cast(tf.matmul(left, right, transpose_b=transpose_b), a.dtype)
+
+
+class Dropout(keras.Layer):
+    """Zeroes a share of its input; which part is a function of (seed, place)."""
+
+    def __init__(self, parts: Parts):
+        super().__init__(dtype=parts.dtype)
+        self.rate = parts.config.dropout_rate
+        self.place = next(parts.places)
+
+    def call(self, x, seed):
+        if seed is None or not self.rate:
+            return x
+        key = seed + [self.place, 0]
+        kept = tf.random.stateless_uniform(tf.shape(x), key) >= self.rate
+        return tf.where(kept, x / (1 - self.rate), 0)
+
+
+class Linear(keras.Layer):
+    """A product with a weight (outputs, inputs); no bias."""
+
+    def __init__(self, parts: Parts, name: str):
+        super().__init__(dtype=parts.dtype)
+        self.weight = parts.parameter(self, name)
+        self.kind = parts.compute_dtype
+
+    def call(self, x):
+        return product(x, self.weight, self.kind, transpose_b=True)
+
+
+class Norm(keras.Layer):
+    """Root mean square norm: no mean is taken off, no bias added."""
+
+    def __init__(self, parts: Parts, name: str):
+        super().__init__(dtype=parts.dtype)
+        self.weight = parts.parameter(self, name)
+        self.epsilon = parts.config.layer_norm_epsilon
+
+    def call(self, x):
+        variance = tf.reduce_mean(tf.square(x), axis=-1, keepdims=True)
+        return self.weight * (x * tf.math.rsqrt(variance + self.epsilon))
+
+
+def gelu_new(x):
+    """Hugging Face's `gelu_new`, term by term."""
+    return 0.5 * x * (1 + tf.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))
+
+
+def put(cache, at, new):
+    """`cache` (rows, heads, length, size) with `new` at place `at` of the length."""
+    here = tf.range(cache.shape[2])[:, None] == at
+    return tf.where(here, new, cache)
+
+
+def checkpointed(block):
+    """`block`, whose inner values are computed again for its gradient."""
+
+    def run(hidden, bias, encoded, encoded_bias, seed):
+        # tf.recompute_grad takes tensors alone: no None, and no seed (an integer).
+        again = tf.recompute_grad(lambda *tensors: block(*tensors, seed=seed))
+        if encoded is None:
+            return again(hidden, bias)
+        return again(hidden, bias, encoded, encoded_bias)
+
+    return run
