@@ -1,0 +1,1 @@
+"""Whether trainers mean the same thing by the same spec, on any hardware."""
