@@ -33,7 +33,7 @@ def table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     header = ["trainer", "steps", "first loss", "last loss", "fall %", f"{split} loss"]
     header += [f"{split} {name}" for name in ROUGE]
     header += ["samples/s", "tokens/s", "peak MB"]
-    if any("device" in r.peak_memory_bytes for r in comparison.reports.values()):
+    if any(r.peak_memory_bytes.get("device") for r in comparison.reports.values()):
         header.append("device MB")
     rows = [_row(run, split, len(header)) for run in comparison.runs]
     return header, rows

@@ -227,6 +227,14 @@ def test_table():
     assert failed.split()[:2] == ["b", "failed"]
 
 
+def test_the_table_shows_device_memory_where_a_device_has_some():
+    on_host, on_device = run_of("a"), run_of("b")
+    report_of(on_host).peak_memory_bytes["device"] = 0
+    assert "device MB" not in plain_text(compared(on_host))
+    report_of(on_device).peak_memory_bytes["device"] = 7_000_000
+    assert "device MB" in plain_text(compared(on_host, on_device))
+
+
 def test_page_holds_both_curves_and_needs_nothing_else():
     runs = [run_of("first"), run_of("second", said="<script>alert(1)</script>")]
     html = page(compared(*runs, TrainerRun("third", "not run", "no jax here")))
