@@ -36,6 +36,7 @@ def greedy_search(model, input_ids, attention_mask, settings: GenerationSettings
     """The likeliest token, one after another; pads after the end."""
     encoded, mask = model.encode(input_ids, attention_mask)
     memory = model.memory(encoded)
+    empty = tokenless(attention_mask)
     rows, pad = input_ids.shape[0], settings.pad_token_id
 
     def goes_on(at: Greedy):
@@ -47,14 +48,14 @@ def greedy_search(model, input_ids, attention_mask, settings: GenerationSettings
         scores = permitted(logits.astype("float32"), at.tokens, at.length, settings)
         token = jnp.argmax(scores, axis=-1).astype("int32")
         token = jnp.where(at.finished, pad, token)
-        tokens = at.tokens.at[:, at.length].set(token)
+        tokens = written(at.tokens, at.length, token)
         finished = at.finished | ends(token, settings)
         return Greedy(at.length + 1, tokens, finished, cache)
 
     first = Greedy(
         jnp.int32(1),
         started(rows, pad, settings),
-        ~jnp.any(attention_mask > 0, axis=1),  # rows without a token have no answer
+        empty,
         model.empty_cache(rows, settings.max_length),
     )
     last = jax.lax.while_loop(goes_on, step, first)
@@ -97,7 +98,7 @@ def beam_search(model, input_ids, attention_mask, settings: GenerationSettings):
 
     filler = settings.pad_token_id or (*settings.eos_token_ids, -1)[0]
     tokens = started(rows * beams, filler, settings).reshape(rows, beams, -1)
-    empty = ~jnp.any(attention_mask > 0, axis=1)  # rows without a token: no answer
+    empty = tokenless(attention_mask)
     first = Beams(
         length=jnp.int32(1),
         running=tokens,
@@ -125,7 +126,7 @@ def after(at: Beams, scores, cache, settings: GenerationSettings) -> Beams:
     kept = beams * max(2, 1 + len(settings.eos_token_ids))
     best, index = jax.lax.top_k(scores.reshape(rows, -1), kept)
     origin, token = index // vocabulary, (index % vocabulary).astype("int32")
-    candidates = take(at.running, origin).at[:, :, at.length].set(token)
+    candidates = written(take(at.running, origin), at.length, token)
     length = at.length + 1
     ended = ends(token, settings) | (length >= settings.max_length)
 
@@ -182,10 +183,20 @@ def take(x, index):
     return jnp.take_along_axis(x, index.reshape(index.shape + (1,) * (x.ndim - 2)), 1)
 
 
+def tokenless(attention_mask):
+    """Rows (batch,) without a token: they have no answer, and are done at once."""
+    return ~jnp.any(attention_mask > 0, axis=1)
+
+
 def started(rows, filler: int, settings: GenerationSettings):
     """Token ids (rows, max_length): the start token, then `filler`."""
-    tokens = jnp.full((rows, settings.max_length), filler, "int32")
-    return tokens.at[:, 0].set(settings.decoder_start_token_id)
+    line = [settings.decoder_start_token_id] + [filler] * (settings.max_length - 1)
+    return jnp.tile(jnp.array(line, "int32")[None], (rows, 1))
+
+
+def written(tokens, at, token):
+    """`tokens` (..., max_length) with `token` (...) at place `at`."""
+    return jnp.where(jnp.arange(tokens.shape[-1]) == at, token[..., None], tokens)
 
 
 def ends(token, settings: GenerationSettings):
