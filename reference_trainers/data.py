@@ -11,7 +11,13 @@ from typing import Any
 
 import datasets
 
-from reference_trainers.data_errors import csv_header, explained, json_field
+from reference_trainers.data_errors import (
+    check_dropped,
+    csv_header,
+    explained,
+    json_field,
+    not_text,
+)
 from reference_trainers.errors import InputError
 from reference_trainers.results import SplitReport
 from reference_trainers.spec import TrainingSpec
@@ -110,11 +116,7 @@ def _file_table(path: Path, flag: str, cache_dir: str | None) -> Any:
         else:
             options = {"field": json_field(path)}
         return datasets.load_dataset(
-            kind,
-            data_files=str(path),
-            split="train",
-            cache_dir=cache_dir,
-            **options,
+            kind, data_files=str(path), split="train", cache_dir=cache_dir, **options
         )
     except InputError:
         raise
@@ -179,7 +181,7 @@ def _tokenized(
     for column in (text, summary):
         kind = getattr(table.features[column], "dtype", "list")
         if kind not in ("string", "large_string", "null"):
-            raise InputError(f"{source}: column {column} holds {kind}, not text.")
+            raise not_text(source, column, kind)
     if limit is not None:
         table = table.select(range(min(limit, len(table))))
     target_length = (
@@ -188,23 +190,28 @@ def _tokenized(
     # A fast tokenizer remembers its last truncation, and a cache is found by the hash
     # of all that it depends on: bring the tokenizer into one known state first.
     tokenizer("", truncation=True, max_length=target_length)
-    rows = table.map(
-        tokens_of,
-        batched=True,
-        with_indices=True,
-        remove_columns=table.column_names,
-        num_proc=spec.preprocessing_num_workers,
-        load_from_cache_file=not spec.overwrite_cache,
-        desc=f"Tokenizing {split} rows",
-        fn_kwargs={
-            "tokenizer": tokenizer,
-            "text_column": text,
-            "summary_column": summary,
-            "prefix": spec.source_prefix,
-            "source_length": spec.max_source_length,
-            "target_length": target_length,
-        },
-    )
+    try:
+        rows = table.map(
+            tokens_of,
+            batched=True,
+            with_indices=True,
+            remove_columns=table.column_names,
+            num_proc=spec.preprocessing_num_workers,
+            load_from_cache_file=not spec.overwrite_cache,
+            desc=f"Tokenizing {split} rows",
+            fn_kwargs={
+                "tokenizer": tokenizer,
+                "text_column": text,
+                "summary_column": summary,
+                "prefix": spec.source_prefix,
+                "source_length": spec.max_source_length,
+                "target_length": target_length,
+            },
+        )
+    except UnicodeDecodeError as error:  # JSON's reader does not look into its strings
+        raise explained(Path(source), "json", error) from error
+    if len(rows) < len(table):
+        check_dropped(source)
     if len(rows) == 0:
         raise InputError(
             f"{source}: no usable row: {len(table)} read, and text ({text}) or "

@@ -31,7 +31,7 @@ def csv_header(path: Path) -> list[str]:
     header = next(records)
     first = next(records, [])
     if len(first) > len(header):
-        raise _too_many_fields(path, records.line_num, first, header)
+        raise _wrong_number_of_fields(path, records.line_num, first, header)
     return header
 
 
@@ -50,7 +50,12 @@ def json_field(path: Path) -> str | None:
             except ValueError:
                 return None  # its lines will be explained one by one
     lists = [name for name, value in content.items() if _is_rows(value)]
-    return lists[0] if len(lists) == 1 else None
+    if len(lists) > 1:
+        raise InputError(
+            f"{path}: one object with several lists ({', '.join(lists)}); "
+            "give each list a file of its own."
+        )
+    return lists[0] if lists else None
 
 
 def _is_rows(value: Any) -> bool:
@@ -80,6 +85,22 @@ def explained(path: Path, kind: str, error: Exception) -> InputError:
     return InputError(f"{path}: cannot be read: {reason}.")
 
 
+def not_text(path: str, column: str, kind: str) -> InputError:
+    """The sentence for a column that should hold text, with the line if there is one."""
+    found = _bad_json(Path(path)) if ".json" in path else None
+    return found or InputError(f"{path}: column {column} holds {kind}, not text.")
+
+
+def check_dropped(path: str) -> None:
+    """Refuses a CSV file with a row of too few fields.
+
+    To pandas such a row ends in empty fields: it is among those that were dropped.
+    """
+    found = _bad_csv(Path(path)) if ".csv" in Path(path).suffixes else None
+    if found is not None:
+        raise found
+
+
 def _lines(path: Path) -> Iterator[bytes]:
     with fsspec.open(path, "rb", compression="infer") as file:
         yield from file
@@ -107,9 +128,11 @@ def _bad_csv(path: Path) -> InputError | None:
     try:
         for fields in records:
             header = header or fields
-            if len(fields) > len(header):
-                return _too_many_fields(path, first_line, fields, header)
+            if fields and len(fields) != len(header):
+                return _wrong_number_of_fields(path, first_line, fields, header)
             first_line = records.line_num + 1
+        if records.line_num <= 1:
+            return InputError(f"{path}: no usable row: a header and nothing below it.")
     except csv.Error:
         return InputError(
             f"{path}:{first_line}: a quote that is not closed as CSV wants it. Close "
@@ -118,13 +141,15 @@ def _bad_csv(path: Path) -> InputError | None:
     return None
 
 
-def _too_many_fields(
+def _wrong_number_of_fields(
     path: Path, line: int, fields: list[str], header: list[str]
 ) -> InputError:
-    return InputError(
-        f"{path}:{line}: {len(fields)} fields, but the header names {len(header)} "
-        f"({', '.join(header)}). Quote a field that contains commas."
-    )
+    names = f"the header names {len(header)} ({', '.join(header)})"
+    mend = "Quote a field that contains commas."
+    if len(fields) < len(header):
+        mend = "Give every row all fields; an empty one is fine."
+    count = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
+    return InputError(f"{path}:{line}: {count}, but {names}. {mend}")
 
 
 def _bad_json(path: Path) -> InputError | None:
@@ -138,7 +163,8 @@ def _bad_json(path: Path) -> InputError | None:
         try:
             row = json.loads(line)
         except ValueError as error:
-            return InputError(f"{path}:{number}: not JSON: {error}.")
+            reason = getattr(error, "msg", "bytes that are no text")
+            return InputError(f"{path}:{number}: not JSON: {reason}.")
         if not isinstance(row, dict):
             return InputError(f"{path}:{number}: not an object ({{...}}).")
         found = _changed_kind(path, number, row, kinds)

@@ -60,7 +60,7 @@ def evaluate(
             if how.settings is None:
                 continue
             generated = backend.generate(batch, how.settings)
-            lengths += np.count_nonzero(generated != how.settings.pad_token_id)
+            lengths += int((generated != how.settings.pad_token_id).sum())
             labels = np.where(
                 batch.labels == NO_TARGET, how.settings.pad_token_id, batch.labels
             )
