@@ -24,11 +24,12 @@ demo: $(READY) $(DEMO_INPUT)/made
 		--model_name_or_path $(DEMO_INPUT)/model \
 		--train_file $(DEMO_INPUT)/train.csv \
 		--validation_file $(DEMO_INPUT)/validation.csv \
+		--test_file $(DEMO_INPUT)/test.csv \
 		--text_column text --summary_column summary \
 		--source_prefix "summarize: " \
 		--max_source_length 128 --max_target_length 64 \
-		--max_eval_samples 20 --num_beams 2 \
-		--do_train --do_eval --predict_with_generate \
+		--max_eval_samples 20 --max_predict_samples 10 --num_beams 2 \
+		--do_train --do_eval --do_predict --predict_with_generate \
 		--per_device_train_batch_size 4 --per_device_eval_batch_size 10 \
 		--learning_rate 5e-3 --num_train_epochs 8 --warmup_steps 10 \
 		--logging_steps 10 --save_strategy no --report_to none --use_cpu \
