@@ -55,7 +55,7 @@ class Dropout(keras.Layer):
     def call(self, x, seed):
         if seed is None or not self.rate:
             return x
-        key = seed + [self.place, 0]
+        key = seed + [0, self.place]
         kept = tf.random.stateless_uniform(tf.shape(x), key) >= self.rate
         return tf.where(kept, x / (1 - self.rate), 0)
 
