@@ -58,8 +58,8 @@ def global_batch(rows: Rows, plan: Plan, step: int) -> GlobalBatch:
     """The rows of `step`: a pure function of it, so a run can go on from anywhere."""
     epoch, index = divmod(step, plan.steps_per_epoch)
     first = index * plan.global_batch
-    last = min(first + plan.global_batch, plan.rows)
-    ids = rows_at(plan.seed, epoch, plan.rows, np.arange(first, last))
+    positions = np.arange(first, first + plan.rows_of(step))
+    ids = rows_at(plan.seed, epoch, plan.rows, positions)
     columns = rows[ids.tolist()]
     # Pads that count as targets reach to the longest summary of the whole update, so
     # that how it is cut into micro-batches changes nothing.

@@ -62,7 +62,7 @@ def write(
         delete_tree(temporary)  # of a killed run that had the same process id
         temporary.mkdir(parents=True)
         write_model_files(temporary)
-        _write_tensors(temporary / MODEL, state.parameters, {"format": "pt"})
+        write_model(temporary, state)
         _write_tensors(temporary / OPTIMIZER, dict(_moments(state)))
         (temporary / TRAINER_STATE).write_text(json_of(trainer_state), encoding="utf-8")
         manifest = Manifest(
@@ -83,6 +83,11 @@ def write(
     finally:
         delete_tree(temporary)  # gone already, unless something failed
     return manifest
+
+
+def write_model(folder: Path, state: State) -> None:
+    """The weights as `from_pretrained` of any framework wants them."""
+    _write_tensors(folder / MODEL, state.parameters, {"format": "pt"})
 
 
 def read(folder: Path) -> tuple[State, dict[str, Any], Manifest]:

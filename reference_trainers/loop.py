@@ -6,6 +6,7 @@ is everything random in it: there is nothing to rewind.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from reference_trainers.batches import GlobalBatch, Rows, global_batch
@@ -19,6 +20,8 @@ class Progress(Protocol):
 
     step: int
     """The first step to take: 0, or where the checkpoint left off."""
+    checkpoint: Path | None
+    """The checkpoint that a run goes on from; its state is restored already."""
 
     @property
     def stop(self) -> TrainingStopped | None:

@@ -12,6 +12,7 @@ from reference_trainers.errors import InputError
 from reference_trainers.spec import TrainingSpec
 
 CHECKPOINT = "checkpoint-"
+STAGE = ".results-"
 # Everything that a run can leave in its output folder, beside checkpoints
 RESULT_FILES = {
     *("README.md", "run_report.json", "trainer_state.json", "all_results.json"),
@@ -30,16 +31,16 @@ def output_folder(spec: TrainingSpec) -> Path:
     return Path(spec.output_dir).expanduser()
 
 
-def check_output_folder(spec: TrainingSpec) -> None:
-    """Refuses a folder whose content a run would mix with its own."""
-    folder = output_folder(spec)
+def is_occupied(folder: Path) -> bool:
+    """Whether a run would find something there.
+
+    Raises `InputError` where a file has the folder's name.
+    """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--output_dir {folder}: is a file, not a folder.")
-    if folder.is_dir() and any(folder.iterdir()) and not spec.overwrite_output_dir:
-        raise InputError(
-            f"{folder} holds no checkpoint and is not empty. "
-            "Name another --output_dir, or pass --overwrite_output_dir."
-        )
+    return folder.is_dir() and any(
+        not path.name.startswith(STAGE) for path in folder.iterdir()
+    )
 
 
 @contextmanager
@@ -50,7 +51,7 @@ def staging(folder: Path) -> Iterator[Path]:
     behind, not even `folder` if it was not there before.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    stage = folder / f".results-{os.getpid()}"
+    stage = folder / f"{STAGE}{os.getpid()}"
     try:
         stage.mkdir(parents=True)
     except OSError as error:
@@ -66,18 +67,26 @@ def staging(folder: Path) -> Iterator[Path]:
                 path.rmdir()
 
 
-def publish(stage: Path, folder: Path) -> list[str]:
-    """Moves every staged file into `folder`, flushed; the names, sorted."""
-    names = []
-    for path in sorted(stage.rglob("*")):
-        if path.is_file():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-            name = path.relative_to(stage)
-            (folder / name).parent.mkdir(exist_ok=True)
-            path.replace(folder / name)
-            names.append(name.as_posix())
-    return names
+def clean_stages(folder: Path, stage: Path) -> None:
+    """Removes what killed runs staged; call it only under the folder's lock."""
+    for path in folder.glob(f"{STAGE}*"):
+        if path != stage:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def files_in(folder: Path) -> list[str]:
+    """Every file below `folder`, relative to it, sorted."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in files)
+
+
+def publish(stage: Path, folder: Path) -> None:
+    """Moves every staged file into `folder`, flushed."""
+    for name in files_in(stage):
+        with open(stage / name, "rb") as file:
+            os.fsync(file.fileno())
+        (folder / name).parent.mkdir(exist_ok=True)
+        (stage / name).replace(folder / name)
 
 
 def remove_results(folder: Path, keep: set[str]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,27 @@ from reference_trainers.trainer import Update
 class Record:
     """Updates stay on the device until a line is due: then all are read at once."""
 
-    def __init__(self, plan: Plan, spec: TrainingSpec, first_step: int = 0):
+    def __init__(
+        self,
+        plan: Plan,
+        spec: TrainingSpec,
+        folder: Path,
+        first_step: int = 0,
+        trainer_state: Mapping[str, Any] | None = None,
+    ):
+        """`trainer_state` is that of the checkpoint a run goes on from."""
+        before = trainer_state or {}
         self.plan = plan
+        self.spec = spec
+        self.folder = folder
         self.first_step = first_step
         self.steps: list[StepRecord] = []
         self.evaluations: list[dict[str, float]] = []
-        self.log_history: list[dict[str, Any]] = []
+        self.log_history: list[dict[str, Any]] = list(before.get("log_history", []))
         """As transformers' trainer_state.json has it."""
-        self._pending: list[tuple[GlobalBatch, Update, float, float]] = []
+        self.best_metric: float | None = before.get("best_metric")
+        self.best_step: int | None = before.get("best_global_step")
+        self._pending: list[tuple[StepRecord, Update]] = []
         self._logged = 0
         self._clock = self.started = time.perf_counter()
         self._bar = tqdm(
@@ -55,8 +70,18 @@ class Record:
     def add(self, batch: GlobalBatch, update: Update, learning_rate: float) -> None:
         """Remembers an update; does not wait for it."""
         now = time.perf_counter()
-        self._pending.append((batch, update, learning_rate, now - self._clock))
-        self._clock = now
+        seconds, self._clock = now - self._clock, now
+        known = StepRecord(
+            step=batch.step,
+            epoch=self.plan.epoch_at(batch.step + 1),
+            row_ids=row_ids_of(batch.row_ids, self.plan.rows),
+            learning_rate=learning_rate,
+            loss=math.nan,
+            grad_norm=math.nan,
+            target_tokens=batch.target_tokens,
+            seconds=seconds,
+        )
+        self._pending.append((known, update))
         self._bar.update()
 
     def read(self) -> None:
@@ -65,29 +90,20 @@ class Record:
         Raises `InputError` at the first whose loss or gradient is not finite.
         """
         pending, self._pending = self._pending, []
-        for index, (batch, update, learning_rate, seconds) in enumerate(pending):
+        for known, update in pending:
             loss, norm = float(update.loss), float(update.grad_norm)
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise InputError(
-                    f"step {batch.step}: the loss is {loss:g} and the gradient norm "
-                    f"{norm:g}. Nothing of this run was written after its last "
-                    "checkpoint; try a lower --learning_rate."
+                    f"step {known.step}: the loss is {loss:g} and the gradient norm "
+                    f"{norm:g}. Nothing was written since the last checkpoint; "
+                    "try a lower --learning_rate."
                 )
-            if index == len(pending) - 1:  # the wait belongs to the step waited for
-                now = time.perf_counter()
-                seconds, self._clock = seconds + now - self._clock, now
-            self.steps.append(
-                StepRecord(
-                    step=batch.step,
-                    epoch=self.plan.epoch_at(batch.step + 1),
-                    row_ids=row_ids_of(batch.row_ids, self.plan.rows),
-                    learning_rate=learning_rate,
-                    loss=loss,
-                    grad_norm=norm,
-                    target_tokens=batch.target_tokens,
-                    seconds=seconds,
-                )
-            )
+            self.steps.append(replace(known, loss=loss, grad_norm=norm))
+        if pending:  # the wait belongs to the step that was waited for
+            now = time.perf_counter()
+            waited, self._clock = now - self._clock, now
+            last = self.steps[-1]
+            self.steps[-1] = replace(last, seconds=last.seconds + waited)
 
     def log(self) -> None:
         """One line: the mean loss since the last, and where the run is."""
@@ -109,8 +125,51 @@ class Record:
         self.read()
         step = self.next_step
         self.evaluations.append({"step": step, **metrics})
-        values = {**metrics, "epoch": self.plan.epoch_at(step)}
-        self._add_to_history("eval", values, step)
+        self._add_to_history(
+            "eval", {**metrics, "epoch": self.plan.epoch_at(step)}, step
+        )
+        if self.spec.load_best_model_at_end and self.plan.saves_after(step - 1):
+            self._keep_best(metrics, step)
+
+    def _keep_best(self, metrics: dict[str, float], step: int) -> None:
+        name = f"eval_{self.spec.best_metric}"
+        if name not in metrics:
+            known = ", ".join(key.removeprefix("eval_") for key in metrics)
+            raise InputError(
+                f"--metric_for_best_model {self.spec.metric_for_best_model}: "
+                f"no such metric; there are: {known}."
+            )
+        value, best = metrics[name], self.best_metric
+        sign = 1 if self.spec.more_is_better else -1
+        if best is None or sign * value > sign * best:
+            self.best_metric, self.best_step = value, step
+
+    @property
+    def best_checkpoint(self) -> Path | None:
+        if self.best_step is None:
+            return None
+        return self.folder / f"checkpoint-{self.best_step}"
+
+    def leave_out_this_time(self) -> None:
+        """What was done since the last update, a save say, is no part of the next."""
+        self._clock = time.perf_counter()
+
+    def trainer_state(self) -> dict[str, Any]:
+        """trainer_state.json, in the fields of transformers' TrainerState."""
+        best = self.best_checkpoint
+        return {
+            "global_step": self.next_step,
+            "max_steps": self.plan.total_steps,
+            "epoch": self.plan.epoch_at(self.next_step),
+            "train_batch_size": self.plan.per_device_batch,
+            "logging_steps": self.plan.logging_steps,
+            "eval_steps": self.plan.eval_steps or 0,
+            "save_steps": self.plan.save_steps or 0,
+            "best_metric": self.best_metric,
+            "best_global_step": self.best_step,
+            "best_model_checkpoint": best.name if best else None,
+            "log_history": self.log_history,
+        }
 
     def _add_to_history(self, kind: str, values: dict[str, float], step: int) -> None:
         self.log_history.append({**values, "step": step})
@@ -122,18 +181,22 @@ class Record:
         say(f"step {step}/{self.plan.total_steps}  {shown}")
 
     def train_metrics(self, rows: int) -> dict[str, float]:
-        """What train_results.json says; rows per second count repeated rows."""
-        seconds = max(time.perf_counter() - self.started, 1e-9)
+        """What train_results.json says; of the steps of this run."""
         done = len(self.steps)
-        passed = min(done * self.plan.global_batch, done * self.plan.rows)
-        return {
+        metrics = {
             "epoch": self.plan.epoch_at(self.next_step),
-            "train_loss": sum(step.loss for step in self.steps) / max(1, done),
-            "train_runtime": round(seconds, 4),
             "train_samples": rows,
-            "train_samples_per_second": round(passed / seconds, 3),
-            "train_steps_per_second": round(done / seconds, 3),
         }
+        if done:
+            seconds = max(time.perf_counter() - self.started, 1e-9)
+            passed = sum(self.plan.rows_of(step.step) for step in self.steps)
+            metrics |= {
+                "train_loss": sum(step.loss for step in self.steps) / done,
+                "train_runtime": round(seconds, 4),
+                "train_samples_per_second": round(passed / seconds, 3),
+                "train_steps_per_second": round(done / seconds, 3),
+            }
+        return metrics
 
     def close(self) -> None:
         self._bar.close()

@@ -20,6 +20,7 @@ from reference_trainers.errors import InputError
 from reference_trainers.trainer import Trainer
 
 GROUP = "reference_trainers.trainers"
+ORACLE = "pytorch"  # transformers' own model and Trainer
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,10 @@ class Listed:
 
 
 def listed() -> list[Listed]:
-    """Every registered trainer, by name."""
-    found = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
+    """Every registered trainer by name, the one that others are held against first."""
+    found = sorted(
+        entry_points(group=GROUP), key=lambda entry: (entry.name != ORACLE, entry.name)
+    )
     return [_listed(entry) for entry in found]
 
 

@@ -108,6 +108,10 @@ def json_text(content: Any) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def write_json(path: Path, content: Any) -> None:
+    path.write_text(json_text(content), encoding="utf-8")
+
+
 def write_whole(path: Path, text: str) -> None:
     """Writes a text file whole or not at all: a reader never sees a part of it."""
     temporary = path.with_name(f".{path.name}.writing")

@@ -7,37 +7,42 @@ but for whole checkpoints.
 
 from __future__ import annotations
 
+import json
 import pkgutil
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from safetensors.numpy import save_file
-
-from reference_trainers import loop
+from reference_trainers import checkpoint, loop
 from reference_trainers.arguments import exit_with, parse
 from reference_trainers.batches import GlobalBatch
 from reference_trainers.data import Split, load_rows
 from reference_trainers.errors import InputError, TrainingStopped
 from reference_trainers.evaluation import Evaluation, evaluate
 from reference_trainers.generation import generation_settings
-from reference_trainers.machine import hardware, peak_memory, versions
+from reference_trainers.kept_checkpoints import Lock, clean_leftovers
+from reference_trainers.machine import hardware, peak_memory, stop_signals, versions
 from reference_trainers.model import WEIGHTS, ModelSource, load_model
 from reference_trainers.model_card import model_card
 from reference_trainers.output import (
-    check_output_folder,
+    clean_stages,
+    files_in,
+    is_occupied,
     output_folder,
     publish,
-    remove_results,
     staging,
 )
+from reference_trainers.progress import say
 from reference_trainers.record import Record
-from reference_trainers.results import REPORT_FILE, RunReport, json_text
+from reference_trainers.results import REPORT_FILE, RunReport, json_text, write_json
+from reference_trainers.saving import Saver, identity_of, resume_point
 from reference_trainers.schedule import plan_of
 from reference_trainers.spec import TrainingSpec
-from reference_trainers.trainer import Backend, State, Trainer, Update
+from reference_trainers.trainer import Backend, Trainer, Update
 
 
 @dataclass(frozen=True)
@@ -78,25 +83,29 @@ class _Run:
         self.spec = spec
         self.folder = output_folder(spec)
         self.metrics: dict[str, float] = {}
+        self.report = RunReport(trainer.name, spec.as_dict(), spec.hash)
 
     def run(self) -> RunReport:
-        check_output_folder(self.spec)
-        with staging(self.folder) as stage:
+        occupied = is_occupied(self.folder)
+        with staging(self.folder) as stage, Lock(self.folder) as lock:
+            self.report.warnings += lock.warnings
+            clean_stages(self.folder, stage)
+            clean_leftovers(self.folder)
+            self.resumed, warnings = resume_point(self.spec, self.folder, occupied)
+            self.report.warnings += warnings
             self.model: ModelSource = load_model(self.spec)
             self.splits: dict[str, Split] = load_rows(self.spec, self.model.tokenizer)
             backend = self.trainer.backend_class().load(self.spec, self.model)
             self.how = self._evaluation(backend)
-            report = RunReport(self.trainer.name, self.spec.as_dict(), self.spec.hash)
-            if self.spec.do_train:
-                self._train(backend, stage, report)
+            trained = self.spec.do_train and self._train(backend, stage)
             if self.spec.do_eval:
                 split = self.splits["validation"]
                 metrics = evaluate(backend, split, "eval", self.how)
                 self._keep(stage, "eval", metrics)
             if self.spec.do_predict:
                 self._predict(backend, stage)
-            self._finish(backend, stage, report)
-        return report
+            self._finish(backend, stage, trained)
+        return self.report
 
     # ---- phases ---------------------------------------------------------------------
 
@@ -115,31 +124,58 @@ class _Run:
             quiet=spec.disable_tqdm,
         )
 
-    def _train(self, backend: Backend, stage: Path, report: RunReport) -> None:
-        split = self.splits["train"]
+    def _train(self, backend: Backend, stage: Path) -> bool:
+        """Trains, or finds that there is nothing left to train: False."""
+        spec, split = self.spec, self.splits["train"]
         padding = self.model.padding(
-            self.spec, backend.pad_to_multiple_of, self.spec.max_target_length
+            spec, backend.pad_to_multiple_of, spec.max_target_length
         )
-        plan = plan_of(self.spec, len(split.rows), backend.devices, padding)
-        record = Record(plan, self.spec)
-        if self.spec.report_to == "tensorboard":
+        plan = plan_of(spec, len(split.rows), backend.devices, padding)
+        identity = identity_of(plan, split.report.digest, self.model)
+        self.report.total_steps = plan.total_steps
+        if self.resumed:
+            self._go_on(backend, identity)
+            if (
+                self.resumed.step >= plan.total_steps
+                and (self.folder / WEIGHTS).exists()
+            ):
+                say(f"{self.resumed.folder} is the end of this run: nothing to do.")
+                return False
+        self.saver = Saver(spec, self.folder, identity, self.model, self.resumed)
+        record = Record(
+            plan,
+            spec,
+            self.folder,
+            first_step=self.resumed.step if self.resumed else 0,
+            trainer_state=self.resumed.trainer_state if self.resumed else None,
+        )
+        if spec.report_to == "tensorboard":
             record.log_to_tensorboard(stage / "runs")
         progress = _Progress(self, record)
-        fit: Callable = getattr(backend, "fit", None) or (
-            lambda *rest: loop.fit(backend, *rest)
-        )
+        fit = getattr(backend, "fit", None) or partial(loop.fit, backend)
         try:
-            fit(split.rows, plan, progress)
+            with stop_signals(progress.ask_to_stop):
+                fit(split.rows, plan, progress)
             record.log()
         finally:
             record.close()
+        if spec.load_best_model_at_end and record.best_checkpoint:
+            backend.restore(checkpoint.read(record.best_checkpoint)[0])
         self._keep(stage, "train", record.train_metrics(len(split.rows)))
-        report.total_steps = plan.total_steps
-        report.steps = record.steps
-        report.evaluations = record.evaluations
-        (stage / "trainer_state.json").write_text(
-            json_text(trainer_state(record)), encoding="utf-8"
-        )
+        self.report.steps = record.steps
+        self.report.evaluations = record.evaluations
+        write_json(stage / "trainer_state.json", record.trainer_state())
+        return True
+
+    def _go_on(self, backend: Backend, identity: Mapping[str, Any]) -> None:
+        """Brings the backend to where the checkpoint left off."""
+        assert self.resumed is not None
+        checkpoint.compare_identity(self.resumed.manifest.identity, identity)
+        shapes = {n: a.shape for n, a in backend.state().parameters.items()}
+        checkpoint.check_fits(self.resumed.state, shapes)
+        backend.restore(self.resumed.state)
+        self.report.resumed_at = self.resumed.step
+        say(f"Going on from {self.resumed.folder}.")
 
     def _predict(self, backend: Backend, stage: Path) -> None:
         predictions = stage if self.spec.predict_with_generate else None
@@ -150,42 +186,61 @@ class _Run:
 
     def _keep(self, stage: Path, name: str, metrics: dict[str, float]) -> None:
         self.metrics |= metrics
-        (stage / f"{name}_results.json").write_text(json_text(metrics))
+        write_json(stage / f"{name}_results.json", metrics)
 
-    def _finish(self, backend: Backend, stage: Path, report: RunReport) -> None:
-        spec = self.spec
-        if spec.do_train:
-            self.save_model(backend.state(), stage)
-            card = model_card(spec, self.trainer.name, self.metrics)
+    def _finish(self, backend: Backend, stage: Path, trained: bool) -> None:
+        report = self.report
+        if trained:
+            self.model.save_settings(stage)
+            checkpoint.write_model(stage, backend.state())
+            report.warnings += self.saver.warnings
+            card = model_card(self.spec, self.trainer.name, self.metrics)
             (stage / "README.md").write_text(card, encoding="utf-8")
-        (stage / "all_results.json").write_text(json_text(self.metrics))
+        elif not self.metrics:
+            return  # nothing was left to do
+        write_json(stage / "all_results.json", self._all_results(trained))
         report.metrics = self.metrics
         report.splits = {name: split.report for name, split in self.splits.items()}
         report.versions = versions()
         report.hardware = hardware(backend)
         report.peak_memory_bytes = peak_memory(backend)
         report.compilations = getattr(backend, "compilations", None)
-        names = {path.relative_to(stage).as_posix() for path in stage.rglob("*.*")}
-        report.files = sorted({*names, REPORT_FILE})
+        report.files = sorted({*files_in(stage), REPORT_FILE})
         (stage / REPORT_FILE).write_text(report.as_json(), encoding="utf-8")
         publish(stage, self.folder)
-        if spec.overwrite_output_dir:
-            remove_results(self.folder, keep=set(report.files))
+        if trained:
+            self.saver.replace_older_run(keep=report.files)
 
-    def save_model(self, state: State, folder: Path) -> None:
-        """All that `from_pretrained` needs."""
-        self.model.save_settings(folder)
-        save_file(dict(state.parameters), folder / WEIGHTS, metadata={"format": "pt"})
+    def _all_results(self, trained: bool) -> dict[str, float]:
+        """The metrics of this run, beside those that an earlier one left there."""
+        earlier = self.folder / "all_results.json"
+        if trained or not earlier.is_file():
+            return self.metrics
+        return json.loads(earlier.read_text(encoding="utf-8")) | self.metrics
 
 
 class _Progress:
     """What the loop sees of a run."""
 
     def __init__(self, run: _Run, record: Record):
-        self.step = 0
-        self.stop: TrainingStopped | None = None
+        self.step = record.first_step
+        self.checkpoint = run.resumed.folder if run.resumed else None
         self._run = run
         self._record = record
+        self._signal: signal.Signals | None = None
+
+    def ask_to_stop(self, signal_: signal.Signals) -> None:
+        self._signal = signal_
+        say(f"{signal_.name}: stopping after this step.")
+
+    @property
+    def stop(self) -> TrainingStopped | None:
+        if self._signal is None:
+            return None
+        done = f"Stopped after {self._record.next_step} steps."
+        newest = self._run.saver.newest
+        how = f" To go on: --resume_from_checkpoint {newest}" if newest else ""
+        return TrainingStopped(f"{done}{how}", 128 + self._signal)
 
     def record(self, batch: GlobalBatch, update: Update, learning_rate: float) -> None:
         self._record.add(batch, update, learning_rate)
@@ -194,26 +249,16 @@ class _Progress:
         self._record.log()
 
     def evaluate(self, backend: Backend) -> None:
+        self._record.read()  # so that its wait is not counted as evaluation
         run = self._run
         metrics = evaluate(backend, run.splits["validation"], "eval", run.how)
         self._record.log_metrics(metrics)
+        self._record.leave_out_this_time()
 
     def save(self, backend: Backend) -> None:
-        self._record.read()
-
-
-def trainer_state(record: Record) -> dict[str, Any]:
-    """trainer_state.json, in the fields of transformers' TrainerState."""
-    return {
-        "global_step": record.next_step,
-        "max_steps": record.plan.total_steps,
-        "epoch": record.plan.epoch_at(record.next_step),
-        "train_batch_size": record.plan.per_device_batch,
-        "logging_steps": record.plan.logging_steps,
-        "eval_steps": record.plan.eval_steps or 0,
-        "save_steps": record.plan.save_steps or 0,
-        "log_history": record.log_history,
-    }
+        self._record.read()  # a NaN must not become a checkpoint
+        self._run.saver.save(backend, self._record)
+        self._record.leave_out_this_time()
 
 
 def main(trainer: Trainer, arguments: Sequence[str] | None = None) -> None:

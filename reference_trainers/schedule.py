@@ -162,6 +162,11 @@ class Plan:
     def steps_per_epoch(self) -> int:
         return steps_per_epoch(self.rows, self.global_batch)
 
+    def rows_of(self, step: int) -> int:
+        """Rows of the global batch of `step`; the last of an epoch may be short."""
+        first = step % self.steps_per_epoch * self.global_batch
+        return min(self.global_batch, self.rows - first)
+
     def epoch_at(self, step: int) -> float:
         """Epochs that are done before `step`."""
         return step / self.steps_per_epoch
@@ -182,7 +187,9 @@ class Plan:
         return self._due(self.eval_steps, step)
 
     def saves_after(self, step: int) -> bool:
-        return self._due(self.save_steps, step)
+        """Also after the last step, as transformers does."""
+        last = self.save_steps is not None and step + 1 == self.total_steps
+        return last or self._due(self.save_steps, step)
 
     def _due(self, interval: int | None, step: int) -> bool:
         return interval is not None and (step + 1) % interval == 0

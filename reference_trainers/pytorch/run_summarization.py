@@ -10,12 +10,21 @@ are the Trainer's; the order of rows and the loss per token are the contract's.
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
-from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainerCallback
+from transformers import (
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    TrainerCallback,
+    TrainerState,
+)
 
 from reference_trainers.batches import GlobalBatch, Rows, global_batch
 from reference_trainers.loop import Progress, after_update
@@ -107,6 +116,20 @@ class _Epochs(TrainerCallback):
         self.backend = backend
         self.data = data
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        """Gives a resumed run its moments and its place in the schedule."""
+        step = state.global_step
+        if step == 0:
+            return
+        self.backend.restore_moments(given["optimizer"].optimizer)
+        schedule = given["lr_scheduler"]
+        factors = [factor(step) for factor in schedule.lr_lambdas]
+        rates = [r * f for r, f in zip(schedule.base_lrs, factors, strict=True)]
+        for group, rate in zip(given["optimizer"].param_groups, rates, strict=True):
+            group["lr"] = rate
+        place = {"last_epoch": step, "_step_count": step + 1, "_last_lr": rates}
+        schedule.load_state_dict(schedule.state_dict() | place)
+
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.data.epoch = state.global_step // self.data.plan.steps_per_epoch
 
@@ -130,7 +153,8 @@ class TrainerBackend(TorchBackend):
         self.trainer.backend, self.trainer.plan = self, plan
         self.trainer.progress, self.trainer.micro_batches = run, data
         self.trainer.losses = []
-        self.trainer.train()
+        with resumable(run, self.trainer.args) as folder:
+            self.trainer.train(resume_from_checkpoint=folder)
         if self.trainer.state.max_steps != plan.total_steps:
             raise AssertionError(
                 f"Seq2SeqTrainer counts {self.trainer.state.max_steps} steps, "
@@ -140,6 +164,28 @@ class TrainerBackend(TorchBackend):
     def optimizer(self) -> torch.optim.Optimizer | None:
         prepared = self.trainer.optimizer if self.trainer else None
         return getattr(prepared, "optimizer", prepared)
+
+
+@contextmanager
+def resumable(run: Progress, args: Seq2SeqTrainingArguments) -> Iterator[str | None]:
+    """A folder with just what transformers shall read of a checkpoint.
+
+    It would load any pickle that lay beside it.
+    """
+    if run.checkpoint is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "model.safetensors"
+        weights.symlink_to((run.checkpoint / weights.name).resolve())
+        state = TrainerState(
+            global_step=run.step,
+            logging_steps=args.logging_steps,
+            save_steps=args.save_steps,
+            train_batch_size=args.per_device_train_batch_size,
+        )
+        state.save_to_json(f"{folder}/trainer_state.json")
+        yield folder
 
 
 def mean_token_loss(
