@@ -12,7 +12,7 @@ from typing import Protocol
 from reference_trainers.batches import GlobalBatch, Rows, global_batch
 from reference_trainers.errors import TrainingStopped
 from reference_trainers.schedule import Plan
-from reference_trainers.trainer import Backend, Update
+from reference_trainers.trainer import Backend, SteppingBackend, Update
 
 
 class Progress(Protocol):
@@ -37,7 +37,7 @@ class Progress(Protocol):
     def save(self, backend: Backend) -> None: ...
 
 
-def fit(backend: Backend, rows: Rows, plan: Plan, run: Progress) -> None:
+def fit(backend: SteppingBackend, rows: Rows, plan: Plan, run: Progress) -> None:
     """Trains to ``plan.total_steps``: one global batch, one update, then what is due.
 
     Raises `TrainingStopped` after a finished and saved step when a signal asked for it.

@@ -69,7 +69,8 @@ class BackendTrainer:
             spec = replace(spec, do_train=True, do_eval=True)
         return _Run(self, spec).run()
 
-    def backend_class(self) -> type[Backend]:
+    def backend_class(self) -> Any:
+        """A `SteppingBackend` or a `FittingBackend`."""
         if isinstance(self.backend, str):
             return pkgutil.resolve_name(self.backend)
         return self.backend
@@ -124,7 +125,7 @@ class _Run:
             quiet=spec.disable_tqdm,
         )
 
-    def _train(self, backend: Backend, stage: Path) -> bool:
+    def _train(self, backend: Any, stage: Path) -> bool:
         """Trains, or finds that there is nothing left to train: False."""
         spec, split = self.spec, self.splits["train"]
         padding = self.model.padding(

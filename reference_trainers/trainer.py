@@ -9,19 +9,26 @@ from typing import TYPE_CHECKING, Protocol, Self, SupportsFloat
 import numpy as np
 
 if TYPE_CHECKING:
-    from reference_trainers.batches import Batch, GlobalBatch
+    from reference_trainers.batches import Batch, GlobalBatch, Rows
     from reference_trainers.generation import GenerationSettings
+    from reference_trainers.loop import Progress
     from reference_trainers.model import ModelSource
     from reference_trainers.results import RunReport
+    from reference_trainers.schedule import Plan
     from reference_trainers.spec import TrainingSpec
 
 
 class Trainer(Protocol):
     """What the conformance suite tests."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
-    def run(self, spec: TrainingSpec) -> RunReport: ...
+    def run(self, spec: TrainingSpec) -> RunReport:
+        """Runs `spec` and writes its output folder.
+
+        Raises `InputError` for what the user can mend, `TrainingStopped` on a signal.
+        """
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,10 @@ class State:
 
 
 class Backend(Protocol):
-    """What a framework supplies to get the shared loop; numpy at the boundary."""
+    """What a framework supplies to get the shared loop; numpy at the boundary.
+
+    Beside this, one of two ways to train: `train_step`, or a `fit` of its own.
+    """
 
     devices: int
     """Data-parallel devices; a micro-batch holds this many per-device batches."""
@@ -60,11 +70,8 @@ class Backend(Protocol):
     """Lengths are rounded up to it, which bounds the number of compiled programs."""
 
     @classmethod
-    def load(cls, spec: TrainingSpec, model: ModelSource) -> Self:
-        """The model of `model`, in `spec.dtype`, ready to train or generate."""
-
-    def train_step(self, batch: GlobalBatch, learning_rate: float, step: int) -> Update:
-        """One optimizer update on one global batch."""
+    def load(cls, spec: TrainingSpec, source: ModelSource) -> Self:
+        """The model of `source`, in `spec.dtype`, ready to train or generate."""
 
     def evaluate(self, batch: Batch) -> tuple[float, int]:
         """Summed token loss of a batch, and its number of target tokens."""
@@ -77,3 +84,19 @@ class Backend(Protocol):
 
     def restore(self, state: State) -> None:
         """Goes on from `state`, whichever framework it came from."""
+
+
+class SteppingBackend(Backend, Protocol):
+    """A backend that the shared loop trains."""
+
+    def train_step(
+        self, batch: GlobalBatch, learning_rate: float, step: int
+    ) -> Update:
+        """One optimizer update on one global batch."""
+
+
+class FittingBackend(Backend, Protocol):
+    """A backend that brings the training loop of its framework."""
+
+    def fit(self, rows: Rows, plan: Plan, run: Progress) -> None:
+        """Trains as `loop.fit` does; calls `loop.after_update` after every update."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 from reference_trainers.run import BackendTrainer, main
 
 # By name: flags and files are checked before the framework is imported.
-TRAINER = BackendTrainer("tensorflow", "reference_trainers.tensorflow.backend:TensorFlowBackend")
+TRAINER = BackendTrainer(
+    "tensorflow", "reference_trainers.tensorflow.backend:TensorFlowBackend"
+)
 
 if __name__ == "__main__":
     main(TRAINER)
