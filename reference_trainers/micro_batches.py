@@ -1,4 +1,4 @@
-"""The micro-batches of one update as four arrays, for frameworks that compile shapes."""
+"""The micro-batches of one update as four arrays, for compiled programs."""
 
 from __future__ import annotations
 

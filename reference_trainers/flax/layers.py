@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from reference_trainers.dropout import LAST_SHIFT, LEVELS, MIX, STEP, dropped_levels
+
 
 class Parts:
     """What layers are made of: sizes, weights by name, types, places for dropout."""
@@ -37,15 +39,32 @@ class Dropout(nnx.Module):
     """Zeroes a share of its input; which part is a function of (seed, place)."""
 
     def __init__(self, parts: Parts):
-        self.rate = parts.config.dropout_rate
+        self.dropped = dropped_levels(parts.config.dropout_rate)
         self.place = next(parts.places)
 
     def __call__(self, x, seed):
-        if seed is None or not self.rate:
+        if seed is None or not self.dropped:
             return x
-        key = jax.random.fold_in(seed, self.place)
-        kept = jax.random.uniform(key, x.shape) >= self.rate
-        return jnp.where(kept, x / (1 - self.rate), 0)
+        kept = levels(x, seed, self.place) >= jnp.uint16(self.dropped)
+        return jnp.where(kept, x * (LEVELS / (LEVELS - self.dropped)), 0)
+
+
+def levels(x, seed, place: int):
+    """Hashes of the coordinates of `x`, uint16: see dropout.py."""
+    *outer, inner = x.shape
+    value = folded(seed.astype("uint32"), jnp.uint32(place))
+    for length in (*outer, (inner + 1) // 2):
+        value = folded(value[..., None], jnp.arange(length, dtype="uint32"))
+    halves = jax.lax.bitcast_convert_type(value, "uint16")
+    return halves.reshape(*outer, -1)[..., :inner]
+
+
+def folded(value, number):
+    """One well-mixed uint32 that depends on both."""
+    value = value + number * jnp.uint32(STEP)
+    for shift, factor in MIX:
+        value = (value ^ (value >> jnp.uint32(shift))) * jnp.uint32(factor)
+    return value ^ (value >> jnp.uint32(LAST_SHIFT))
 
 
 class Linear(nnx.Module):

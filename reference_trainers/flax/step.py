@@ -60,8 +60,7 @@ def gradient(values, batch: Arrays, seed, *, build, spec: TrainingSpec):
     """Summed loss of one micro-batch, and its gradient."""
 
     def loss(values):
-        key = jax.random.key(seed)
-        return token_loss(build(values), batch, spec.label_smoothing_factor, key)
+        return token_loss(build(values), batch, spec.label_smoothing_factor, seed)
 
     return jax.value_and_grad(loss)(values)
 

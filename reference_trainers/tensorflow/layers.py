@@ -11,6 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from reference_trainers.dropout import LAST_SHIFT, LEVELS, MIX, STEP, dropped_levels
+
 
 class Parts:
     """What layers are made of: sizes, weights by name, types, places for dropout."""
@@ -49,15 +51,43 @@ class Dropout(keras.Layer):
 
     def __init__(self, parts: Parts):
         super().__init__(dtype=parts.dtype)
-        self.rate = parts.config.dropout_rate
+        self.dropped = dropped_levels(parts.config.dropout_rate)
         self.place = next(parts.places)
 
     def call(self, x, seed):
-        if seed is None or not self.rate:
+        if seed is None or not self.dropped:
             return x
-        key = seed + [0, self.place]
-        kept = tf.random.stateless_uniform(tf.shape(x), key) >= self.rate
-        return tf.where(kept, x / (1 - self.rate), 0)
+        kept = levels(x, seed, self.place) >= tf.constant(self.dropped, "uint16")
+        return tf.where(kept, x * (LEVELS / (LEVELS - self.dropped)), 0)
+
+
+def levels(x, seed, place: int):
+    """Hashes of the coordinates of `x`, uint16: see dropout.py."""
+    shape = tf.shape(x)
+    *outer, inner = tf.unstack(shape)
+    value = folded(tf.cast(seed[0], "uint32"), tf.constant(place, "uint32"))
+    first = seed[1] * outer[0]  # rows of the devices before this one
+    for length in (*outer, (inner + 1) // 2):
+        numbers = tf.cast(first + tf.range(length), "uint32")
+        value = folded(value[..., None], numbers)
+        first = 0
+    halves = tf.bitcast(value, "uint16")
+    halves = tf.reshape(halves, tf.concat((shape[:-1], (-1,)), axis=0))
+    return halves[..., :inner]
+
+
+def folded(value, number):
+    """One well-mixed uint32 that depends on both."""
+    value = value + number * tf.constant(STEP, "uint32")
+    for shift, factor in MIX:
+        value = shifted(value, shift) * tf.constant(factor, "uint32")
+    return shifted(value, LAST_SHIFT)
+
+
+def shifted(value, shift: int):
+    """`value` ^ (`value` >> `shift`), which TensorFlow has no operators for."""
+    right = tf.bitwise.right_shift(value, tf.constant(shift, "uint32"))
+    return tf.bitwise.bitwise_xor(value, right)
 
 
 class Linear(keras.Layer):
