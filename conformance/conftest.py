@@ -36,6 +36,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=sorted(PROFILES),
         help="hardware and precision; may be given more than once; default: cpu",
     )
+    group.addoption(
+        "--kills",
+        type=int,
+        default=2,
+        help="how often a run is killed and gone on with; default: 2",
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
