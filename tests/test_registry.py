@@ -1,0 +1,164 @@
+"""Trainers are found by name or by module:attribute, and old versions refused."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as real_version
+
+import pytest
+
+from reference_trainers import __main__, registry
+from reference_trainers.errors import InputError
+from reference_trainers.registry import find_trainer, listed
+from reference_trainers.run import BackendTrainer
+
+OURS = ["accelerate", "flax", "pytorch", "tensorflow"]
+
+
+class SomeTrainer:
+    """The least that is a `Trainer`."""
+
+    name = "some"
+
+    def run(self, spec):
+        return spec
+
+
+class SomeBackend:
+    """As much of a `Backend` as is looked at before a run."""
+
+    devices = 1
+    pad_to_multiple_of = 1
+
+    @classmethod
+    def load(cls, spec, model):
+        return cls()
+
+
+@pytest.fixture
+def third_party(monkeypatch):
+    """A module of somebody else's."""
+    module = types.ModuleType("somebody_else")
+    contents = {"TRAINER": SomeTrainer(), "Backend": SomeBackend, "number": 3}
+    for name, value in contents.items():
+        setattr(module, name, value)
+    monkeypatch.setitem(sys.modules, "somebody_else", module)
+    return module
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Says which versions are installed: a version, or None for not at all."""
+
+    def pretend(**versions):
+        def version(name):
+            found = versions.get(name, real_version)
+            if found is None:
+                raise PackageNotFoundError(name)
+            return real_version(name) if found is real_version else found
+
+        monkeypatch.setattr(registry, "version", version)
+
+    return pretend
+
+
+def test_our_trainers_are_listed():
+    assert sorted(found.name for found in listed()) == OURS
+    assert all(found.runs_here == (found.reason is None) for found in listed())
+
+
+def test_versions_are_those_of_the_extra(installed):
+    installed(torch="2.13.0", accelerate="1.15.0")
+    found = {trainer.name: trainer for trainer in listed()}
+    for name in ("accelerate", "pytorch"):
+        assert found[name].versions == {"accelerate": "1.15.0", "torch": "2.13.0"}
+        assert found[name].runs_here
+
+
+@pytest.mark.parametrize("torch", ["2.10.9", "1.13.1+cpu", "2.11.0.dev1"])
+def test_older_versions_are_refused(installed, torch):
+    installed(torch=torch, accelerate="1.15.0")
+    with pytest.raises(InputError) as refused:
+        find_trainer("pytorch")
+    said = str(refused.value)
+    assert said.startswith(
+        f"--trainer pytorch: torch {torch} is too old, it must be >="
+    )
+    assert "pip install 'reference-trainers[pytorch]'" in said
+
+
+@pytest.mark.parametrize("torch", ["2.11.0", "2.11.1+cu130", "3.0.0", "2.12.0rc1"])
+def test_newer_versions_are_taken(installed, torch):
+    installed(torch=torch, accelerate="1.15.0")
+    assert next(t for t in listed() if t.name == "pytorch").runs_here
+
+
+def test_missing_libraries_are_named(installed):
+    installed(torch=None, accelerate=None)
+    with pytest.raises(InputError, match="torch is not installed") as refused:
+        find_trainer("accelerate")
+    assert "accelerate is not installed" in str(refused.value)
+
+
+def test_unknown_names_are_refused_with_the_known_ones():
+    with pytest.raises(InputError, match=", ".join(OURS)):
+        find_trainer("nobody")
+
+
+def test_a_trainer_is_taken_as_it_is(third_party):
+    assert find_trainer("somebody_else:TRAINER") is third_party.TRAINER
+
+
+def test_a_backend_gets_the_shared_life_of_a_run(third_party):
+    found = find_trainer("somebody_else:Backend")
+    assert isinstance(found, BackendTrainer)
+    assert found.name == "somebody_else:Backend"
+    assert found.backend_class() is SomeBackend
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("somebody_else:number", "neither run .* nor load"),
+        ("somebody_else:absent", "cannot be imported"),
+        ("no_such_module:TRAINER", "cannot be imported"),
+        ("somebody_else:", ""),
+    ],
+)
+def test_what_is_no_trainer_is_refused(third_party, name, reason):
+    with pytest.raises(InputError, match=f"^--trainer {name}: .*{reason}"):
+        find_trainer(name)
+
+
+def test_a_finding_needs_no_framework_for_others(installed):
+    """A trainer of another framework does not keep one from being found."""
+    pytest.importorskip("torch", reason="not run: torch is not installed")
+    installed(jax=None, flax=None, tensorflow=None, keras=None)
+    assert find_trainer("pytorch").name == "pytorch"
+
+
+def command(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["reference_trainers", *arguments])
+    __main__.main()
+
+
+def test_list_shows_them_all(monkeypatch, capsys, installed):
+    installed(torch="1.0")
+    command(monkeypatch, "list")
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert sorted(lines) == OURS
+    assert "cannot run: torch 1.0 is too old" in lines["pytorch"]
+    command(monkeypatch, "list", "--json")
+    shown = json.loads(capsys.readouterr().out)
+    assert sorted(trainer["name"] for trainer in shown) == OURS
+
+
+@pytest.mark.parametrize("arguments", [["--do_train"], ["--trainer"]])
+def test_a_trainer_must_be_named(monkeypatch, capsys, arguments):
+    with pytest.raises(SystemExit) as ended:
+        command(monkeypatch, *arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("--trainer: say which one")
