@@ -56,7 +56,7 @@ def test_resumed_run_is_the_uninterrupted_run(
 ) -> None:
     """k steps, a resume and the rest are bit for bit the run without a stop."""
     source = f"{whole.folder}/checkpoint-{step}/"  # a trailing slash is fine
-    made = run(**flags(run), resume_from_checkpoint=source)
+    made = run(**flags(run) | {"save_steps": STEPS}, resume_from_checkpoint=source)
     assert_goes_on(made, whole, step)
 
 
@@ -79,7 +79,7 @@ def test_an_output_folder_goes_on_by_itself(
     run: Runs, whole: Finished, stopped: Path, value: str | None
 ) -> None:
     """A folder with checkpoints is gone on with, from the newest sound one."""
-    made = again(run, stopped, resume_from_checkpoint=value)
+    made = again(run, stopped, resume_from_checkpoint=value, save_steps=STEPS)
     assert_goes_on(made, whole, 3)
 
 
@@ -93,7 +93,7 @@ def test_a_finished_run_has_nothing_to_do(
     run: Runs, stopped: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The same command on a finished run trains nothing and changes nothing."""
-    again(run, stopped)
+    again(run, stopped, save_steps=STEPS)
     before = snapshot(stopped)
     made = again(run, stopped)
     assert made.steps == []
