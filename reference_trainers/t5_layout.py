@@ -13,12 +13,11 @@ from reference_trainers.initial_weights import t5_tensors
 
 EMBEDDING = "shared.weight"
 HEAD = "lm_head.weight"
+OTHER_NAMES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 ACTIVATIONS = ("relu", "gelu_new")
 
 
-def t5_weights(
-    config: Any, weights: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
+def t5_weights(config: Any, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Every weight of a T5 once, under its Hugging Face name; shapes checked.
 
     Like `from_pretrained`: an embedding goes by any of its names, and a head that is
@@ -29,11 +28,12 @@ def t5_weights(
             f"feed_forward_proj {config.feed_forward_proj}: not supported. Use relu "
             "(T5 1.0) or gated-gelu (T5 1.1, Flan, mT5)."
         )
-    names = (EMBEDDING, "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
-    embeddings = [weights[name] for name in (*names, HEAD) if name in weights]
-    found = dict(weights) | dict.fromkeys([EMBEDDING], *embeddings[:1])
+    found = dict(weights)
+    for name in (*OTHER_NAMES, HEAD):
+        if name in weights:
+            found.setdefault(EMBEDDING, weights[name])
     head = weights.get(HEAD)
-    tied = head is None or np.array_equal(head, found.get(EMBEDDING))
+    tied = head is None or np.array_equal(head, found[EMBEDDING])
     wanted = {name: shape for name, shape, _ in t5_tensors(config, tied=tied)}
     for name, shape in wanted.items():
         if name not in found:

@@ -64,9 +64,7 @@ class FlaxBackend:
     def load(cls, spec: TrainingSpec, model: ModelSource) -> Self:
         return cls(spec, model)
 
-    def train_step(
-        self, batch: GlobalBatch, learning_rate: float, step: int
-    ) -> Update:
+    def train_step(self, batch: GlobalBatch, learning_rate: float, step: int) -> Update:
         parts = batch.micro_batches
         rows = self.spec.per_device_train_batch_size * self.devices
         seeds = [dropout_seed(self.spec.seed, step, i) for i in range(len(parts))]
