@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,23 +193,24 @@ def _tokenized(
     # of all that it depends on: bring the tokenizer into one known state first.
     tokenizer("", truncation=True, max_length=target_length)
     try:
-        rows = table.map(
-            tokens_of,
-            batched=True,
-            with_indices=True,
-            remove_columns=table.column_names,
-            num_proc=spec.preprocessing_num_workers,
-            load_from_cache_file=not spec.overwrite_cache,
-            desc=f"Tokenizing {split} rows",
-            fn_kwargs={
-                "tokenizer": tokenizer,
-                "text_column": text,
-                "summary_column": summary,
-                "prefix": spec.source_prefix,
-                "source_length": spec.max_source_length,
-                "target_length": target_length,
-            },
-        )
+        with _shared_with_workers():
+            rows = table.map(
+                tokens_of,
+                batched=True,
+                with_indices=True,
+                remove_columns=table.column_names,
+                num_proc=spec.preprocessing_num_workers,
+                load_from_cache_file=not spec.overwrite_cache,
+                desc=f"Tokenizing {split} rows",
+                fn_kwargs={
+                    "tokenizer": tokenizer,
+                    "text_column": text,
+                    "summary_column": summary,
+                    "prefix": spec.source_prefix,
+                    "source_length": spec.max_source_length,
+                    "target_length": target_length,
+                },
+            )
     except UnicodeDecodeError as error:  # JSON's reader does not look into its strings
         raise explained(Path(source), "json", error) from error
     if len(rows) < len(table):
@@ -224,6 +227,20 @@ def _tokenized(
         digest=_digest(rows),
     )
     return Split(rows.select_columns(["input_ids", "labels", "row"]), report)
+
+
+@contextmanager
+def _shared_with_workers() -> Iterator[None]:
+    """Processes that start in here share the memory of this one and keep it shared.
+
+    A garbage collection writes to every object that it looks at, which would give each
+    worker a copy of its own.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def tokens_of(
