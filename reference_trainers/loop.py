@@ -6,35 +6,9 @@ is everything random in it: there is nothing to rewind.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Protocol
-
 from reference_trainers.batches import GlobalBatch, Rows, global_batch
-from reference_trainers.errors import TrainingStopped
 from reference_trainers.schedule import Plan
-from reference_trainers.trainer import Backend, SteppingBackend, Update
-
-
-class Progress(Protocol):
-    """Where a run stands, and what it does beside training."""
-
-    step: int
-    """The first step to take: 0, or where the checkpoint left off."""
-    checkpoint: Path | None
-    """The checkpoint that a run goes on from; its state is restored already."""
-
-    @property
-    def stop(self) -> TrainingStopped | None:
-        """Set once a signal asked the run to stop."""
-
-    def record(self, batch: GlobalBatch, update: Update, learning_rate: float) -> None:
-        """Remembers an update without waiting for the device."""
-
-    def log(self) -> None: ...
-
-    def evaluate(self, backend: Backend) -> None: ...
-
-    def save(self, backend: Backend) -> None: ...
+from reference_trainers.trainer import Backend, Progress, SteppingBackend, Update
 
 
 def fit(backend: SteppingBackend, rows: Rows, plan: Plan, run: Progress) -> None:

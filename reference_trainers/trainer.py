@@ -1,17 +1,18 @@
-"""The two protocols that a trainer can meet, and the registry that finds trainers."""
+"""The protocols: a trainer, a backend, and what a backend is told of its run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, SupportsFloat
 
 import numpy as np
 
 if TYPE_CHECKING:
     from reference_trainers.batches import Batch, GlobalBatch, Rows
+    from reference_trainers.errors import TrainingStopped
     from reference_trainers.generation import GenerationSettings
-    from reference_trainers.loop import Progress
     from reference_trainers.model import ModelSource
     from reference_trainers.results import RunReport
     from reference_trainers.schedule import Plan
@@ -86,12 +87,32 @@ class Backend(Protocol):
         """Goes on from `state`, whichever framework it came from."""
 
 
+class Progress(Protocol):
+    """Where a run stands, and what it does beside training."""
+
+    step: int
+    """The first step to take: 0, or where the checkpoint left off."""
+    checkpoint: Path | None
+    """The checkpoint that a run goes on from; its state is restored already."""
+
+    @property
+    def stop(self) -> TrainingStopped | None:
+        """Set once a signal asked the run to stop."""
+
+    def record(self, batch: GlobalBatch, update: Update, learning_rate: float) -> None:
+        """Remembers an update without waiting for the device."""
+
+    def log(self) -> None: ...
+
+    def evaluate(self, backend: Backend) -> None: ...
+
+    def save(self, backend: Backend) -> None: ...
+
+
 class SteppingBackend(Backend, Protocol):
     """A backend that the shared loop trains."""
 
-    def train_step(
-        self, batch: GlobalBatch, learning_rate: float, step: int
-    ) -> Update:
+    def train_step(self, batch: GlobalBatch, learning_rate: float, step: int) -> Update:
         """One optimizer update on one global batch."""
 
 

@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from reference_trainers.batches import GlobalBatch, Rows, global_batch
-from reference_trainers.loop import Progress, after_update
+from reference_trainers.loop import after_update
 from reference_trainers.pytorch.backend import (
     TorchBackend,
     seed_dropout,
@@ -37,7 +37,7 @@ from reference_trainers.pytorch.backend import (
 from reference_trainers.run import BackendTrainer, main
 from reference_trainers.schedule import Plan
 from reference_trainers.spec import TrainingSpec
-from reference_trainers.trainer import Update
+from reference_trainers.trainer import Progress, Update
 
 PASSED_ON = (
     *("output_dir", "learning_rate", "weight_decay", "adam_beta1", "adam_beta2"),
