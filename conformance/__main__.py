@@ -1,4 +1,4 @@
-"""`python -m conformance compare`: one spec through several trainers, side by side."""
+"""`python -m conformance`: compare trainers on one spec, or record the trace anew."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from conformance import compare_runs
+from conformance import compare_runs, trace
 from reference_trainers import arguments
 from reference_trainers.errors import InputError
 
@@ -42,6 +43,8 @@ def _parser() -> argparse.ArgumentParser:
         help="'all' (those that can run here), or names separated by commas; "
         "package.module:attribute names a trainer that is not installed",
     )
+    record = commands.add_parser("record", help="record the float64 trace anew")
+    record.add_argument("path", type=Path, help="fixtures/traces/float64.json")
     return parser
 
 
@@ -50,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     ours, of_the_run = _parser().parse_known_args(argv)
     # As an exception, so that the trainer's process is not left behind
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    if ours.command == "record":
+        trace.record(ours.path)
+        return 0
     try:
         return compare_runs.main(ours.trainers, of_the_run)
     except InputError as error:

@@ -12,10 +12,7 @@ from pathlib import Path
 import pytest
 
 from conformance.profiles import PROFILES, Profile
-from conformance.runs import Inputs, MakeRuns, Runs
-from fixtures.models import tiny_t5
-from fixtures.texts import ragged_rows
-from fixtures.write import write_jsonl
+from conformance.runs import Inputs, MakeRuns, Runs, build_inputs
 from reference_trainers.errors import InputError
 from reference_trainers.registry import find_trainer, listed
 from reference_trainers.trainer import Trainer
@@ -91,11 +88,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inputs]:
     top = tmp_path_factory.mktemp("inputs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("datasets.config.HF_DATASETS_CACHE", top / "cache")
-        yield Inputs(
-            model=tiny_t5(top / "model", dropout_rate=0.0),
-            dropout_model=tiny_t5(top / "dropout_model", dropout_rate=0.1),
-            rows=write_jsonl(top / "rows.jsonl", ragged_rows(50, seed=3)),
-        )
+        yield build_inputs(top)
 
 
 _RUNS: dict[tuple[str, str], Runs] = {}  # standard runs are shared by all laws

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from conformance.profiles import Profile
+from fixtures.models import tiny_t5
+from fixtures.texts import ragged_rows
+from fixtures.write import write_jsonl
 from reference_trainers.results import RunReport, StepRecord
 from reference_trainers.spec import TrainingSpec
 from reference_trainers.trainer import Trainer
@@ -31,7 +34,7 @@ STANDARD: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Inputs:
-    """The files that standard runs read; `conftest` builds them from a seed."""
+    """The files that standard runs read, built from a seed."""
 
     model: Path
     """A tiny T5 without dropout."""
@@ -47,6 +50,15 @@ class Inputs:
             "validation_file": str(self.rows),
             "test_file": str(self.rows),
         }
+
+
+def build_inputs(top: Path) -> Inputs:
+    """The same bytes every time."""
+    return Inputs(
+        model=tiny_t5(top / "model", dropout_rate=0.0),
+        dropout_model=tiny_t5(top / "dropout_model", dropout_rate=0.1),
+        rows=write_jsonl(top / "rows.jsonl", ragged_rows(50, seed=3)),
+    )
 
 
 @dataclass(frozen=True)

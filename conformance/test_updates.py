@@ -30,7 +30,7 @@ def test_accumulation_is_one_big_batch(run: Runs, cut: dict[str, int]) -> None:
 
 
 def test_order_depends_on_seed_and_epoch_alone(run: Runs) -> None:
-    """The rows of a step are a permutation of (seed, epoch), cut into global batches."""
+    """An epoch is a permutation by (seed, epoch) alone, cut into global batches."""
     made = run(num_train_epochs=2.0, max_steps=-1, max_train_samples=10, seed=7)
     expected = [
         rows_at(7, epoch, 10, np.arange(first, min(first + 4, 10))).tolist()
@@ -91,7 +91,7 @@ def test_clipping_leaves_the_reported_norm(run: Runs) -> None:
 
 
 def test_dropout_repeats_bit_for_bit(run: Runs) -> None:
-    """With dropout on, the same spec gives the same numbers, and another seed others."""
+    """With dropout on, the same spec repeats its numbers, and another seed differs."""
     model = str(run.inputs.dropout_model)
     first = run(model_name_or_path=model, max_steps=4)
     again = run(model_name_or_path=model, max_steps=4, again=1)

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from reference_trainers.spec import TrainingSpec
 
 
+EARLY_STOPPING = {"true": True, "false": False}  # of a command line
+
+
 @dataclass(frozen=True)
 class GenerationSettings:
     """Greedy or beam search, as `transformers.GenerationConfig` defines each field.
@@ -45,6 +48,7 @@ def generation_settings(
         value = getattr(spec, name)
         return setting(name, default) if value is None else value
 
+    stopping = flag("early_stopping", False)
     eos = setting("eos_token_id", ())
     pad = setting("pad_token_id", 0)
     return GenerationSettings(
@@ -55,7 +59,7 @@ def generation_settings(
         min_length=flag("min_length", 0),
         num_beams=flag("num_beams", 1),
         length_penalty=flag("length_penalty", 1.0),
-        early_stopping=flag("early_stopping", False),
+        early_stopping=EARLY_STOPPING.get(stopping, stopping),
         no_repeat_ngram_size=flag("no_repeat_ngram_size", 0),
         forced_bos_token_id=setting("forced_bos_token_id"),
         forced_eos_token_id=setting("forced_eos_token_id"),

@@ -11,10 +11,7 @@ import pytest
 
 from conformance import test_resume, test_resume_elsewhere, test_updates
 from conformance.profiles import PROFILES
-from conformance.runs import Inputs, Runs
-from fixtures.models import tiny_t5
-from fixtures.texts import ragged_rows
-from fixtures.write import write_jsonl
+from conformance.runs import Inputs, Runs, build_inputs
 from reference_trainers.batches import GlobalBatch
 from reference_trainers.run import BackendTrainer
 from reference_trainers.trainer import State, Update
@@ -78,12 +75,7 @@ class IgnoresTheRate(Sound):
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
-    top = tmp_path_factory.mktemp("inputs")
-    return Inputs(
-        model=tiny_t5(top / "model", dropout_rate=0.0),
-        dropout_model=tiny_t5(top / "dropout_model", dropout_rate=0.1),
-        rows=write_jsonl(top / "rows.jsonl", ragged_rows(50, seed=3)),
-    )
+    return build_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 MakeRuns = Callable[[type], Runs]

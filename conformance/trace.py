@@ -1,0 +1,98 @@
+"""The recorded float64 trace: what a run must do where transformers' own is not there.
+
+    python -m conformance record fixtures/traces/float64.json
+
+makes it with the `pytorch` trainer. The numbers are text, with every digit.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from conformance.profiles import PROFILES
+from conformance.runs import Finished, Runs, build_inputs
+from fixtures.float64_t5 import float64_t5
+from reference_trainers.registry import ORACLE, find_trainer
+from reference_trainers.results import json_text, write_whole
+
+TRACE = Path(__file__).parent.parent / "fixtures" / "traces" / "float64.json"
+COMMAND = "python -m conformance record fixtures/traces/float64.json"
+# Everything that could differ between two optimizers, schedules or ways to average
+TRACED: dict[str, Any] = {
+    "per_device_train_batch_size": 2,
+    "gradient_accumulation_steps": 2,
+    "warmup_steps": 10,
+    "lr_scheduler_type": "cosine",
+    "weight_decay": 0.1,
+    "max_grad_norm": 2.0,
+    "learning_rate": 2e-3,
+    "label_smoothing_factor": 0.1,
+    "max_train_samples": 50,
+    "max_steps": 100,
+    "dtype": "float64",
+    "do_predict": True,
+    "predict_with_generate": True,
+    "num_beams": 4,
+    "no_repeat_ngram_size": 3,
+    "min_length": 5,
+    "length_penalty": 2.0,
+    "early_stopping": "true",
+    "max_predict_samples": 16,
+}
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A run of the oracle: its steps, weights and predictions."""
+
+    command: str
+    versions: dict[str, str]
+    data_digest: str
+    steps: list[list[float]]
+    """Loss, gradient norm, learning rate and target tokens of each."""
+    weights: dict[str, list[float]]
+    """Of each parameter at the end: its norm, and its first and last value."""
+    predictions: list[str]
+
+    @classmethod
+    def of(cls, made: Finished) -> Trace:
+        lines = (made.folder / "predictions.jsonl").read_text(encoding="utf-8")
+        weights = load_file(made.folder / "model.safetensors")
+        return cls(
+            command=COMMAND,
+            versions=made.report.versions,
+            data_digest=made.report.splits["train"].digest,
+            steps=[
+                [step.loss, step.grad_norm, step.learning_rate, step.target_tokens]
+                for step in made.steps
+            ],
+            weights={name: _sample(weights[name]) for name in sorted(weights)},
+            predictions=[json.loads(line)["prediction"] for line in lines.splitlines()],
+        )
+
+    @classmethod
+    def read(cls) -> Trace:
+        return cls(**json.loads(TRACE.read_text(encoding="utf-8")))
+
+
+def _sample(values: np.ndarray) -> list[float]:
+    flat = values.ravel()
+    return [float(np.linalg.norm(flat)), float(flat[0]), float(flat[-1])]
+
+
+def record(path: Path) -> None:
+    """Makes the trace anew, with the oracle on the CPU."""
+    with tempfile.TemporaryDirectory() as top, float64_t5():
+        inputs = build_inputs(Path(top) / "inputs")
+        profile = PROFILES["cpu"]
+        runs = Runs(find_trainer(ORACLE), profile, inputs, Path(top) / "runs")
+        trace = Trace.of(runs(**TRACED))
+    path.parent.mkdir(exist_ok=True)
+    write_whole(path, json_text(vars(trace)))
