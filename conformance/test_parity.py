@@ -113,3 +113,28 @@ def test_evaluation_agrees(run: Runs, profile: Profile, witness: Runs) -> None:
         ours = (made.folder / name).read_text(encoding="utf-8").splitlines()
         theirs = (expected.folder / name).read_text(encoding="utf-8").splitlines()
         assert ours == theirs, "losses agree: look at the search"
+
+
+SEEDS = range(5)
+
+
+def end_of_training(run: Runs, seed: int) -> float:
+    """Mean loss of the last steps of a run with dropout."""
+    made = run(
+        model_name_or_path=str(run.inputs.dropout_model),
+        seed=seed,
+        max_steps=30,
+        learning_rate=5e-3,
+        max_train_samples=50,
+    )
+    return float(np.mean(made.losses[-5:]))
+
+
+def test_dropout_trains_as_the_witness_does(run: Runs, witness: Runs) -> None:
+    """With dropout, the mean over five seeds lies within the witness's five seeds."""
+    expected = [end_of_training(witness, seed) for seed in SEEDS]
+    mean = float(np.mean([end_of_training(run, seed) for seed in SEEDS]))
+    assert min(expected) <= mean <= max(expected), (
+        f"mean final loss {mean:.4f}, the witness's {sorted(expected)}: look at the "
+        "rate of dropout, at where it is applied, and at whether kept values are scaled"
+    )

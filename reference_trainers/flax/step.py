@@ -80,7 +80,7 @@ def update(
             (batches, seeds),
         )
     loss, grads = jax.tree.map(lambda total: total / tokens, total)
-    norm = optax.global_norm(grads)
+    norm = optax.tree.norm(grads)
     if spec.max_grad_norm:
         scale = jnp.minimum(1.0, spec.max_grad_norm / (norm + 1e-6))
         grads = jax.tree.map(lambda grad: grad * scale, grads)

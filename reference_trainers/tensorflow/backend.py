@@ -161,4 +161,4 @@ def parameters(network: keras.Model) -> dict[str, keras.Variable]:
 
 def copied(values) -> dict[str, np.ndarray]:
     """Arrays of the host's own: those of the device change with the next update."""
-    return {name: np.array(value) for name, value in values.items()}
+    return {name: np.array(value.numpy()) for name, value in values.items()}
