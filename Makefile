@@ -12,6 +12,8 @@ DEMO_INPUT := runs/demo-input
 # Models and data are made here or installed: nothing is fetched at run time.
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
+# The models here are tiny: a second thread costs more than it gives.
+export OMP_NUM_THREADS ?= 1
 
 .PHONY: test demo lint format setup clean
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ PATIENCE = 240.0  # seconds that a process may take to reach its next checkpoint
 STATE = ("model.safetensors", "optimizer.safetensors")
 
 
-def flags(run: Runs, steps: int) -> dict[str, object]:
+def flags(run: Runs, steps: int) -> dict[str, Any]:
     return {
         "model_name_or_path": str(run.inputs.dropout_model),
         "max_train_samples": 18,

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def whole(run: Runs) -> Finished:
     return run(**flags(run))
 
 
-def flags(run: Runs) -> dict[str, object]:
+def flags(run: Runs) -> dict[str, Any]:
     return {
         "model_name_or_path": str(run.inputs.dropout_model),
         "max_train_samples": 18,
@@ -83,7 +84,7 @@ def test_an_output_folder_goes_on_by_itself(
     assert_goes_on(made, whole, 3)
 
 
-def again(run: Runs, folder: Path, **changed: object) -> Finished:
+def again(run: Runs, folder: Path, **changed: Any) -> Finished:
     """The same command once more, into `folder`."""
     spec = run.spec(**flags(run) | {"output_dir": str(folder)} | changed)
     return Finished(run.trainer.run(spec), folder)
@@ -145,7 +146,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_what_may_not_change_is_refused(
-    run: Runs, stopped: Path, change: tuple[dict[str, object], str]
+    run: Runs, stopped: Path, change: tuple[dict[str, Any], str]
 ) -> None:
     """Another seed, global batch or data is refused, with both values."""
     changed, sentence = change

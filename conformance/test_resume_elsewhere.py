@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import nullcontext
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def twenty_steps(run: Runs, dtype: str) -> Finished:
     return run(**flags(run, dtype))
 
 
-def flags(run: Runs, dtype: str) -> dict[str, object]:
+def flags(run: Runs, dtype: str) -> dict[str, Any]:
     return {
         "dtype": dtype,
         "max_steps": STEPS,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ CUTS = ({"size": 2, "accumulation": 4}, {"size": 4, "accumulation": 2})
 @pytest.mark.parametrize("cut", CUTS, ids=lambda cut: "x".join(map(str, cut.values())))
 def test_accumulation_is_one_big_batch(run: Runs, cut: dict[str, int]) -> None:
     """N accumulated micro-batches make the same update as one batch of their rows."""
-    flags = {"max_steps": 4, "label_smoothing_factor": 0.1}
+    flags: dict[str, Any] = {"max_steps": 4, "label_smoothing_factor": 0.1}
     whole = run(per_device_train_batch_size=8, **flags)
     parts = run(
         per_device_train_batch_size=cut["size"],

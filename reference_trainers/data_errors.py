@@ -86,7 +86,7 @@ def explained(path: Path, kind: str, error: Exception) -> InputError:
 
 
 def not_text(path: str, column: str, kind: str) -> InputError:
-    """The sentence for a column that should hold text, with the line if there is one."""
+    """The sentence for a column that should hold text, with its line if one is bad."""
     found = _bad_json(Path(path)) if ".json" in path else None
     return found or InputError(f"{path}: column {column} holds {kind}, not text.")
 

@@ -25,6 +25,11 @@ WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 # What a seq2seq model needs; the pickled weights beside it stay where they are
 DOWNLOADED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+# One of them at least; without any, transformers makes up an empty tokenizer
+TOKENIZER_FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "spiece.model", "vocab.json"),
+    *("vocab.txt", "sentencepiece.bpe.model"),
+)
 FROM_SCRATCH = ("t5", "mt5")
 
 
@@ -187,6 +192,8 @@ def _tokenizer(spec: TrainingSpec, folder: Path, flag: str) -> Any:
     if spec.tokenizer_name:
         flag = f"--tokenizer_name {spec.tokenizer_name}"
         folder = _folder_of(spec.tokenizer_name, flag, spec)
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise InputError(f"{flag}: holds no tokenizer; name one by --tokenizer_name.")
     return _read(AutoTokenizer, folder, flag, spec)
 
 

@@ -49,7 +49,7 @@ def _constant(step: int, warmup: int, total: int) -> float:
 
 
 def _constant_with_warmup(step: int, warmup: int, total: int) -> float:
-    return min(1.0, step / max(1.0, warmup))
+    return _ramp(step, warmup) if step < warmup else 1.0
 
 
 def _linear(step: int, warmup: int, total: int) -> float:

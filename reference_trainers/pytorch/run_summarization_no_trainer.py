@@ -30,9 +30,8 @@ class AccelerateBackend(TorchBackend):
 
     def __init__(self, spec: TrainingSpec, model: PreTrainedModel, device: str):
         super().__init__(spec, model, device)
-        self.accelerator = Accelerator(
-            cpu=device == "cpu", mixed_precision="bf16" if spec.bf16 else "no"
-        )
+        # Its own mixed precision belongs to the process; `autocast` to this backend
+        self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
         self.adamw = adamw(spec, self.model)
         self.model, self.adamw = self.accelerator.prepare(self.model, self.adamw)
 
