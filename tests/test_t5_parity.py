@@ -127,10 +127,12 @@ def test_dropout_is_numpys_definition(framework, shape):
         jax = pytest.importorskip("jax")
         from reference_trainers.flax.layers import levels
 
-        found = np.asarray(levels(np.ones(shape), jax.numpy.int32(77), 9))
+        found = np.asarray(levels(shape, jax.numpy.int32(77), 9))
     else:
         tf = pytest.importorskip("tensorflow")
         from reference_trainers.tensorflow.layers import levels
 
-        found = levels(tf.ones(shape), tf.constant([77, 0]), 9).numpy()
+        found = levels(
+            tf.constant(shape), tf.constant([77, 0]), tf.constant(9, "uint32")
+        ).numpy()
     assert ((found >= round(0.3 * 65536)) == kept(shape, 77, 9, 0.3)).all()

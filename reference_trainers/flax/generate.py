@@ -43,7 +43,7 @@ def greedy_search(model, input_ids, attention_mask, settings: GenerationSettings
         return (at.length < settings.max_length) & ~jnp.all(at.finished)
 
     def step(at: Greedy):
-        last = at.tokens[:, at.length - 1]
+        last = at.tokens[:, at.length - 1, None]
         logits, cache = model.step(last, at.length - 1, at.cache, memory, mask)
         scores = permitted(logits.astype("float32"), at.tokens, at.length, settings)
         token = jnp.argmax(scores, axis=-1).astype("int32")
@@ -89,7 +89,7 @@ def beam_search(model, input_ids, attention_mask, settings: GenerationSettings):
 
     def step(at: Beams):
         tokens = at.running.reshape(rows * beams, -1)
-        last = tokens[:, at.length - 1]
+        last = at.running[:, :, at.length - 1]
         logits, cache = model.step(last, at.length - 1, at.cache, memory, mask)
         scores = jax.nn.log_softmax(logits.astype("float32"))
         scores = permitted(scores, tokens, at.length, settings)

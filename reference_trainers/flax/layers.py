@@ -45,13 +45,13 @@ class Dropout(nnx.Module):
     def __call__(self, x, seed):
         if seed is None or not self.dropped:
             return x
-        kept = levels(x, seed, self.place) >= jnp.uint16(self.dropped)
+        kept = levels(x.shape, seed, self.place) >= jnp.uint16(self.dropped)
         return jnp.where(kept, x * (LEVELS / (LEVELS - self.dropped)), 0)
 
 
-def levels(x, seed, place: int):
-    """Hashes of the coordinates of `x`, uint16: see dropout.py."""
-    *outer, inner = x.shape
+def levels(shape, seed, place):
+    """Hashes of the coordinates of an array of `shape`, uint16: see dropout.py."""
+    *outer, inner = shape
     value = folded(seed.astype("uint32"), jnp.uint32(place))
     for length in (*outer, (inner + 1) // 2):
         value = folded(value[..., None], jnp.arange(length, dtype="uint32"))

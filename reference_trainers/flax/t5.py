@@ -100,16 +100,16 @@ class Block(nnx.Module):
             hidden = hidden + self.cross(normed, keys, values, encoded_bias, seed)
         return hidden + self.feed(hidden, seed)
 
-    def step(self, hidden, at, cache, bias, memory, memory_bias):
-        """One token of each row at place `at`: hidden (batch * beams, 1, d_model)."""
+    def step(self, hidden, beams, at, cache, bias, memory, memory_bias):
+        """One token of each beam at place `at`: hidden (batch * beams, 1, d_model)."""
         normed = self.own.norm(hidden)
         new = self.own.keys_values(normed)
         cache = tuple(put(old, at, one) for old, one in zip(cache, new, strict=True))
         hidden = hidden + self.own(normed, *cache, bias)
         # The beams of a row share its memory: they are the queries of one attention.
-        beams = hidden.reshape(memory[0].shape[0], -1, hidden.shape[-1])
-        beams = beams + self.cross(self.cross.norm(beams), *memory, memory_bias)
-        hidden = beams.reshape(hidden.shape)
+        group = hidden.reshape(-1, beams, hidden.shape[-1])
+        group = group + self.cross(self.cross.norm(group), *memory, memory_bias)
+        hidden = group.reshape(hidden.shape)
         return hidden + self.feed(hidden), cache
 
 
@@ -201,14 +201,13 @@ class T5(nnx.Module):
         return [(room, room) for _ in self.decoder.blocks]
 
     def step(self, tokens, at, cache, memory, memory_mask):
-        """Logits (rows, vocabulary) after `tokens` (rows,) at place `at`; the cache."""
+        """Logits (batch * beams, vocabulary) after `tokens` (batch, beams) at `at`."""
         places = jnp.arange(cache[0][0].shape[2])
         bias = self.decoder.position_bias(jnp.array([at]), places)
         bias = bias + self.masked(places <= at)
-        hidden = jnp.take(self.shared[...], tokens[:, None], axis=0)
-        steps = zip(self.decoder.blocks, list(cache), memory, strict=True)
-        after = []
-        for block, old, remembered in steps:
-            hidden, new = block.step(hidden, at, old, bias, remembered, memory_mask)
+        hidden = jnp.take(self.shared[...], tokens.reshape(-1, 1), axis=0)
+        after, beams = [], tokens.shape[1]
+        for block, old, own in zip(self.decoder.blocks, cache, memory, strict=True):
+            hidden, new = block.step(hidden, beams, at, old, bias, own, memory_mask)
             after.append(new)
         return self.logits(self.decoder.norm(hidden))[:, 0], after

@@ -42,7 +42,7 @@ def greedy_search(model, input_ids, attention_mask, settings: GenerationSettings
         return (at.length < settings.max_length) & ~tf.reduce_all(at.finished)
 
     def step(at: Greedy):
-        last = at.tokens[:, at.length - 1]
+        last = at.tokens[:, at.length - 1, None]
         logits, cache = model.step(last, at.length - 1, at.cache, memory, mask)
         scores = permitted(tf.cast(logits, "float32"), at.tokens, at.length, settings)
         token = tf.argmax(scores, axis=-1, output_type="int32")
@@ -88,7 +88,7 @@ def beam_search(model, input_ids, attention_mask, settings: GenerationSettings):
 
     def step(at: Beams):
         tokens = tf.reshape(at.running, (rows * beams, settings.max_length))
-        last = tokens[:, at.length - 1]
+        last = at.running[:, :, at.length - 1]
         logits, cache = model.step(last, at.length - 1, at.cache, memory, mask)
         scores = tf.nn.log_softmax(tf.cast(logits, "float32"))
         scores = permitted(scores, tokens, at.length, settings)

@@ -13,6 +13,8 @@ import tensorflow as tf
 
 from reference_trainers.dropout import LAST_SHIFT, LEVELS, MIX, STEP, dropped_levels
 
+FEW = 16  # queries at a time, as in a step of a search
+
 
 class Parts:
     """What layers are made of: sizes, weights by name, types, places for dropout."""
@@ -38,41 +40,54 @@ class Parts:
 def product(a, b, compute_dtype: str, transpose_b: bool = False):
     """a @ b in `compute_dtype`, given back in the type of `a`."""
     left, right = tf.cast(a, compute_dtype), tf.cast(b, compute_dtype)
-    if len(right.shape) == 2:
-        # One product of two matrices is faster than one for each row of the batch.
+    if len(right.shape) == 2:  # a weight: one product for the whole batch
         outer, left = tf.shape(left)[:-1], tf.reshape(left, (-1, left.shape[-1]))
-        flat = tf.cast(tf.matmul(left, right, transpose_b=transpose_b), a.dtype)
+        # For few rows TensorFlow is 10 times faster the other way round.
+        few = transpose_b and a.shape[-2] is not None and a.shape[-2] <= FEW
+        if few:
+            flat = tf.transpose(tf.matmul(right, left, transpose_b=True))
+        else:
+            flat = tf.matmul(left, right, transpose_b=transpose_b)
+        flat = tf.cast(flat, a.dtype)
         return tf.reshape(flat, tf.concat((outer, (flat.shape[-1],)), axis=0))
     return tf.cast(tf.matmul(left, right, transpose_b=transpose_b), a.dtype)
 
 
-class Dropout(keras.Layer):
-    """Zeroes a share of its input; which part is a function of (seed, place)."""
+class Layer(keras.Layer):
+    """A layer that has its weights from the start: Keras need not try it out first."""
 
     def __init__(self, parts: Parts):
         super().__init__(dtype=parts.dtype)
+        self.built = True
+
+
+class Dropout(Layer):
+    """Zeroes a share of its input; which part is a function of (seed, place)."""
+
+    def __init__(self, parts: Parts):
+        super().__init__(parts)
         self.dropped = dropped_levels(parts.config.dropout_rate)
         self.place = next(parts.places)
 
     def call(self, x, seed):
         if seed is None or not self.dropped:
             return x
-        kept = levels(x, seed, self.place) >= tf.constant(self.dropped, "uint16")
+        place = tf.constant(self.place, "uint32")
+        kept = levels(tf.shape(x), seed, place) >= tf.constant(self.dropped, "uint16")
         return tf.where(kept, x * (LEVELS / (LEVELS - self.dropped)), 0)
 
 
-def levels(x, seed, place: int):
-    """Hashes of the coordinates of `x`, uint16: see dropout.py."""
-    shape = tf.shape(x)
+@tf.function(autograph=False)  # many operations: one trace serves all the places
+def levels(shape, seed, place):
+    """Hashes of the coordinates of an array of `shape`, uint16: see dropout.py."""
     *outer, inner = tf.unstack(shape)
-    value = folded(tf.cast(seed[0], "uint32"), tf.constant(place, "uint32"))
+    value = folded(tf.cast(seed[0], "uint32"), place)
     first = seed[1] * outer[0]  # rows of the devices before this one
     for length in (*outer, (inner + 1) // 2):
         numbers = tf.cast(first + tf.range(length), "uint32")
         value = folded(value[..., None], numbers)
         first = 0
-    halves = tf.bitcast(value, "uint16")
-    halves = tf.reshape(halves, tf.concat((shape[:-1], (-1,)), axis=0))
+    halves = tf.reshape(tf.bitcast(value, "uint16"), (*outer, -1))
     return halves[..., :inner]
 
 
@@ -90,11 +105,11 @@ def shifted(value, shift: int):
     return tf.bitwise.bitwise_xor(value, right)
 
 
-class Linear(keras.Layer):
+class Linear(Layer):
     """A product with a weight (outputs, inputs); no bias."""
 
     def __init__(self, parts: Parts, name: str):
-        super().__init__(dtype=parts.dtype)
+        super().__init__(parts)
         self.weight = parts.parameter(self, name)
         self.kind = parts.compute_dtype
 
@@ -102,11 +117,11 @@ class Linear(keras.Layer):
         return product(x, self.weight, self.kind, transpose_b=True)
 
 
-class Norm(keras.Layer):
+class Norm(Layer):
     """Root mean square norm: no mean is taken off, no bias added."""
 
     def __init__(self, parts: Parts, name: str):
-        super().__init__(dtype=parts.dtype)
+        super().__init__(parts)
         self.weight = parts.parameter(self, name)
         self.epsilon = parts.config.layer_norm_epsilon
 

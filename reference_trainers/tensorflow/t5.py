@@ -11,6 +11,7 @@ import tensorflow as tf
 from reference_trainers.t5_layout import EMBEDDING, HEAD, distance_buckets, t5_weights
 from reference_trainers.tensorflow.layers import (
     Dropout,
+    Layer,
     Linear,
     Norm,
     Parts,
@@ -22,11 +23,11 @@ from reference_trainers.tensorflow.layers import (
 )
 
 
-class Attention(keras.Layer):
+class Attention(Layer):
     """Heads over keys and values: its own (`SelfAttention`) or the encoder's."""
 
     def __init__(self, parts: Parts, layer: str, kind: str):
-        super().__init__(dtype=parts.dtype)
+        super().__init__(parts)
         self.norm = Norm(parts, f"{layer}.layer_norm.weight")
         self.q = Linear(parts, f"{layer}.{kind}.q.weight")
         self.k = Linear(parts, f"{layer}.{kind}.k.weight")
@@ -57,11 +58,11 @@ class Attention(keras.Layer):
         return self.dropout(self.o(found), seed)
 
 
-class FeedForward(keras.Layer):
+class FeedForward(Layer):
     """ReLU (T5 1.0) or gated GELU (T5 1.1) between two products."""
 
     def __init__(self, parts: Parts, layer: str):
-        super().__init__(dtype=parts.dtype)
+        super().__init__(parts)
         self.norm = Norm(parts, f"{layer}.layer_norm.weight")
         gated = parts.config.is_gated_act
         names = ("wi_0", "wi_1") if gated else ("wi",)
@@ -85,11 +86,11 @@ def activation(name: str):
     return {"relu": tf.nn.relu, "gelu_new": gelu_new}[name]
 
 
-class Block(keras.Layer):
+class Block(Layer):
     """Self-attention, attention to the encoder (in a decoder), feed-forward."""
 
     def __init__(self, parts: Parts, name: str, decoder: bool):
-        super().__init__(dtype=parts.dtype)
+        super().__init__(parts)
         self.own = Attention(parts, f"{name}.layer.0", "SelfAttention")
         cross = f"{name}.layer.1"
         self.cross = Attention(parts, cross, "EncDecAttention") if decoder else None
@@ -105,24 +106,24 @@ class Block(keras.Layer):
             hidden = hidden + self.cross(normed, keys, values, encoded_bias, seed)
         return hidden + self.feed(hidden, seed)
 
-    def step(self, hidden, at, cache, bias, memory, memory_bias):
-        """One token of each row at place `at`: hidden (batch * beams, 1, d_model)."""
+    def step(self, hidden, beams, at, cache, bias, memory, memory_bias):
+        """One token of each beam at place `at`: hidden (batch * beams, 1, d_model)."""
         normed = self.own.norm(hidden)
         new = self.own.keys_values(normed)
         cache = tuple(put(old, at, one) for old, one in zip(cache, new, strict=True))
         hidden = hidden + self.own(normed, *cache, bias)
         # The beams of a row share its memory: they are the queries of one attention.
-        beams = tf.reshape(hidden, (tf.shape(memory[0])[0], -1, hidden.shape[-1]))
-        beams = beams + self.cross(self.cross.norm(beams), *memory, memory_bias)
-        hidden = tf.reshape(beams, tf.shape(hidden))
+        group = tf.reshape(hidden, (-1, beams, hidden.shape[-1]))
+        group = group + self.cross(self.cross.norm(group), *memory, memory_bias)
+        hidden = tf.reshape(group, (-1, 1, hidden.shape[-1]))
         return hidden + self.feed(hidden), cache
 
 
-class Stack(keras.Layer):
+class Stack(Layer):
     """The encoder or the decoder; its first block's position bias serves all."""
 
     def __init__(self, parts: Parts, name: str, depth: int, checkpointing: bool):
-        super().__init__(dtype=parts.dtype)
+        super().__init__(parts)
         decoder = name == "decoder"
         first = f"{name}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
         self.positions = parts.parameter(self, first)
@@ -160,6 +161,7 @@ class T5(keras.Model):
         gradient_checkpointing: bool = False,
     ):
         super().__init__(dtype=dtype)
+        self.built = True
         weights = t5_weights(config, weights)
         parts = Parts(config, weights, dtype, compute_dtype or dtype)
         depths = config.num_layers, config.num_decoder_layers
@@ -208,14 +210,13 @@ class T5(keras.Model):
         return [(room, room) for _ in self.decoder.blocks]
 
     def step(self, tokens, at, cache, memory, memory_mask):
-        """Logits (rows, vocabulary) after `tokens` (rows,) at place `at`; the cache."""
+        """Logits (batch * beams, vocabulary) after `tokens` (batch, beams) at `at`."""
         places = tf.range(cache[0][0].shape[2])
         bias = self.decoder.position_bias(at[None], places)
         bias = bias + self.masked(places <= at)
-        hidden = tf.gather(self.shared, tokens[:, None])
-        steps = zip(self.decoder.blocks, list(cache), memory, strict=True)
-        after = []
-        for block, old, remembered in steps:
-            hidden, new = block.step(hidden, at, old, bias, remembered, memory_mask)
+        hidden = tf.gather(self.shared, tf.reshape(tokens, (-1, 1)))
+        after, beams = [], tokens.shape[1]
+        for block, old, own in zip(self.decoder.blocks, cache, memory, strict=True):
+            hidden, new = block.step(hidden, beams, at, old, bias, own, memory_mask)
             after.append(new)
         return self.logits(self.decoder.norm(hidden))[:, 0], after
