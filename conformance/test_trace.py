@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from conformance.profiles import Profile
-from conformance.runs import Finished, Runs
+from conformance.runs import Finished, MakeRuns, Runs
 from conformance.trace import COMMAND, TRACED, Trace
 from fixtures.float64_t5 import float64_t5
+from reference_trainers.registry import ORACLE
 
+WEIGHTS = "model.safetensors"
 NAMES = ("loss", "grad_norm", "learning_rate", "target_tokens")
 ALLOWED = {"loss": 1e-9, "grad_norm": 1e-8, "learning_rate": 1e-12}
 
@@ -40,6 +44,10 @@ def test_the_rows_are_those_of_the_trace(made: Finished, trace: Trace) -> None:
 
 def test_steps_are_those_of_the_trace(made: Finished, trace: Trace) -> None:
     """In float64 every step is the oracle's: loss to 1e-9, gradient norm to 1e-8."""
+    clipped = [norm > TRACED["max_grad_norm"] for _, norm, *_ in trace.steps]
+    assert any(clipped), "no step is clipped: this proves nothing about clipping"
+    assert not all(clipped), "every step is clipped: the norm's scale goes unseen"
+    assert len({tokens for *_, tokens in trace.steps}) > 10, "targets are hardly ragged"
     assert len(made.steps) == len(trace.steps)
     for step, values in zip(made.steps, trace.steps, strict=True):
         for name, expected in zip(NAMES, values, strict=True):
@@ -55,6 +63,19 @@ def test_final_weights_are_those_of_the_trace(made: Finished, trace: Trace) -> N
     assert weights.keys() == trace.weights.keys()
     for name, expected in trace.weights.items():
         assert weights[name] == pytest.approx(expected, abs=1e-8), name
+
+
+def test_weights_are_the_witness_s(made: Finished, runs_of: MakeRuns) -> None:
+    """After a hundred float64 steps no weight is more than 1e-8 from the oracle's."""
+    ours = load_file(made.folder / WEIGHTS)
+    theirs = load_file(runs_of(ORACLE)(**TRACED).folder / WEIGHTS)
+    assert ours.keys() == theirs.keys()
+    off = {name: float(np.abs(ours[name] - theirs[name]).max()) for name in theirs}
+    worst = max(off, key=lambda name: off[name])
+    assert off[worst] <= 1e-8, (
+        f"{worst} differs by {off[worst]:.1e}, allowed 1e-08; if the steps agree, look "
+        "at the last update and at which parameters decay"
+    )
 
 
 def test_predictions_are_those_of_the_trace(made: Finished, trace: Trace) -> None:

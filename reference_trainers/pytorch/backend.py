@@ -138,7 +138,9 @@ def load_model(spec: TrainingSpec, source: ModelSource) -> PreTrainedModel:
             f"cannot be loaded: {first_line(error)}"
         ) from error
     if spec.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        # Its name from transformers 5.2x on, and before
+        late, early = "activation_checkpointing_enable", "gradient_checkpointing_enable"
+        getattr(model, late if hasattr(model, late) else early)()
     return model
 
 
