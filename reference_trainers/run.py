@@ -105,7 +105,14 @@ class _Run:
                 self._keep(stage, "eval", metrics)
             if self.spec.do_predict:
                 self._predict(backend, stage)
-            self._finish(backend, stage, trained)
+            try:
+                self._finish(backend, stage, trained)
+            except OSError as error:
+                raise InputError(
+                    f"--output_dir {self.folder}: the results cannot be written: "
+                    f"{error.strerror}. Its checkpoints still stand; mend that, and "
+                    "give the same command again."
+                ) from error
         return self.report
 
     # ---- phases ---------------------------------------------------------------------
@@ -141,6 +148,7 @@ class _Run:
                 and (self.folder / WEIGHTS).exists()
             ):
                 say(f"{self.resumed.folder} is the end of this run: nothing to do.")
+                self._keep_steps_of_earlier_report()
                 return False
         self.saver = Saver(spec, self.folder, identity, self.model, self.resumed)
         record = Record(
@@ -177,6 +185,13 @@ class _Run:
         backend.restore(self.resumed.state)
         self.report.resumed_at = self.resumed.step
         say(f"Going on from {self.resumed.folder}.")
+
+    def _keep_steps_of_earlier_report(self) -> None:
+        """A report that an evaluation writes anew still says how the model came about."""
+        if (self.folder / REPORT_FILE).is_file():
+            earlier = RunReport.read(self.folder)
+            self.report.steps = earlier.steps
+            self.report.evaluations = earlier.evaluations
 
     def _predict(self, backend: Backend, stage: Path) -> None:
         predictions = stage if self.spec.predict_with_generate else None
@@ -276,4 +291,6 @@ def main(trainer: Trainer, arguments: Sequence[str] | None = None) -> None:
     except TrainingStopped as stopped:
         print(stopped, file=sys.stderr)
         raise SystemExit(stopped.exit_status) from stopped
+    except KeyboardInterrupt:  # outside of training there is nothing to save
+        raise SystemExit(128 + signal.SIGINT) from None
     sys.stdout.write(json_text(report.metrics))

@@ -3,17 +3,11 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from t5_oracle import (
-    FRAMEWORKS,
-    random_batch,
-    source_of,
-    torch_loss,
-    torch_t5,
-)
 
 from fixtures.float64_t5 import float64_t5
 from reference_trainers.batches import Batch, GlobalBatch
@@ -21,6 +15,13 @@ from reference_trainers.errors import InputError
 from reference_trainers.generation import GenerationSettings
 from reference_trainers.schedule import decays
 from reference_trainers.spec import TrainingSpec
+from tests.t5_oracle import (
+    FRAMEWORKS,
+    random_batch,
+    source_of,
+    torch_loss,
+    torch_t5,
+)
 
 BOTH = pytest.mark.parametrize("framework", FRAMEWORKS)
 ROWS = 4
@@ -35,6 +36,7 @@ SPEC = TrainingSpec(
     gradient_accumulation_steps=2,
 )
 UPDATES = 20
+ROOT = Path(__file__).parents[1]
 ANSWER = GenerationSettings(8, 0, 0, (1,), num_beams=2)
 
 
@@ -66,7 +68,7 @@ def torch_updates(model):
     """Losses, gradient norms, and torch's AdamW when all updates are done."""
     import torch
 
-    groups = {SPEC.weight_decay: [], 0.0: []}
+    groups: dict[float, list] = {SPEC.weight_decay: [], 0.0: []}
     for name, weight in model.named_parameters():
         groups[SPEC.weight_decay if decays(name) else 0.0].append(weight)
     adamw = torch.optim.AdamW(
@@ -177,8 +179,8 @@ def test_dropout_repeats_and_depends_on_the_seed(framework):
 
 
 def test_dropout_is_the_same_in_both_frameworks():
-    losses = [updates(with_dropout(name), range(3))[0] for name in FRAMEWORKS]
-    assert np.allclose(*losses, rtol=1e-9, atol=0)
+    flax, keras = (updates(with_dropout(name), range(3))[0] for name in FRAMEWORKS)
+    assert np.allclose(flax, keras, rtol=1e-9, atol=0)
 
 
 @BOTH
@@ -199,8 +201,7 @@ sys.modules["torch"] = None  # an import of it fails
 importlib.util.find_spec = lambda name, *rest: (
     None if name.split(".")[0] == "torch" else found(name, *rest)
 )
-sys.path.insert(0, {tests!r})
-from test_backend_parity import *
+from tests.test_backend_parity import *
 from transformers import T5Config
 from reference_trainers.initial_weights import t5_initial_weights
 
@@ -216,9 +217,7 @@ backend.generate(random_batch(2, 4, 4), ANSWER)
 @BOTH
 def test_torch_is_not_needed(framework):
     backend_class(framework)
-    script = WITHOUT_TORCH.format(
-        tests=str(__file__).rpartition("/")[0], framework=framework
-    )
+    script = WITHOUT_TORCH.format(framework=framework)
     command = [sys.executable, "-c", script]
-    answer = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    answer = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert answer.returncode == 0, answer.stderr[-2000:]

@@ -1,19 +1,20 @@
 """Greedy and beam search give transformers' own tokens, padding included."""
 
 import os
+from typing import Any
 
 import numpy as np
 import pytest
-from t5_oracle import FRAMEWORKS, VOCABULARY, ours, talkative, torch_t5
 
 from fixtures.float64_t5 import float64_t5
 from reference_trainers.generation import GenerationSettings
+from tests.t5_oracle import FRAMEWORKS, VOCABULARY, ours, talkative, torch_t5
 
 # 64 is what a release must show; 16 take a quarter of the time.
 INPUTS = int(os.environ.get("GENERATION_INPUTS", "16"))
 ROWS = 8
-USUAL = {"num_beams": 4, "length_penalty": 2.0, "early_stopping": True}
-CASES = {
+USUAL: dict[str, Any] = {"num_beams": 4, "length_penalty": 2.0, "early_stopping": True}
+CASES: dict[str, dict[str, Any]] = {
     "greedy": {},
     "greedy, rules": {"no_repeat_ngram_size": 2, "min_length": 6},
     "greedy, forced": {"forced_bos_token_id": 7, "forced_eos_token_id": 1},
@@ -41,7 +42,11 @@ QUICK = ("greedy", "beams")
 
 
 def settings_of(**changed) -> GenerationSettings:
-    fixed = {"max_length": 24, "decoder_start_token_id": 0, "pad_token_id": 0}
+    fixed: dict[str, Any] = {
+        "max_length": 24,
+        "decoder_start_token_id": 0,
+        "pad_token_id": 0,
+    }
     return GenerationSettings(**fixed | {"eos_token_ids": (1,)} | changed)
 
 

@@ -4,7 +4,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from t5_oracle import (
+
+from fixtures.float64_t5 import float64_t5
+from reference_trainers.dropout import kept
+from reference_trainers.errors import InputError
+from reference_trainers.t5_layout import distance_buckets, t5_weights
+from tests.t5_oracle import (
     FRAMEWORKS,
     ours,
     random_batch,
@@ -13,11 +18,6 @@ from t5_oracle import (
     torch_t5,
     weights_of,
 )
-
-from fixtures.float64_t5 import float64_t5
-from reference_trainers.dropout import kept
-from reference_trainers.errors import InputError
-from reference_trainers.t5_layout import distance_buckets, t5_weights
 
 SHAPES = [(1, 1, 1), (4, 130, 150), (1, 512, 64)]
 KINDS = pytest.mark.parametrize("gated", [False, True], ids=["1.0", "1.1"])

@@ -92,8 +92,9 @@ class FlaxBackend:
         adam = self.training.moments[0]
         updates = int(adam.count)
         moments = (adam.mu, adam.nu) if updates else ({}, {})
-        named = [copied(values) for values in (self.training.parameters, *moments)]
-        return State(*named, updates=updates)
+        exp_avg, exp_avg_sq = map(copied, moments)
+        values = copied(self.training.parameters)
+        return State(values, exp_avg, exp_avg_sq, updates)
 
     def restore(self, state: State) -> None:
         self.training = self.placed(state.parameters, state.updates)

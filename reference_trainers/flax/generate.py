@@ -135,8 +135,8 @@ def after(at: Beams, scores, cache, settings: GenerationSettings) -> Beams:
     parents = take(origin, chosen) + beams * jnp.arange(rows)[:, None]
     cache = jax.tree.map(lambda x: jnp.take(x, parents.reshape(-1), axis=0), cache)
 
-    done = finished(at, candidates, best, ended, settings)
-    done_scores, is_done = done[1], done[3]
+    after = finished(at, candidates, best, ended, settings)
+    done, done_scores, done_lengths, is_done = after
     reached = settings.max_length if settings.early_stopping == "never" else length
     reached = reached if settings.length_penalty > 0 else length
     hoped = running_scores[:, :1] / penalty(reached, settings)
@@ -147,7 +147,10 @@ def after(at: Beams, scores, cache, settings: GenerationSettings) -> Beams:
         length,
         take(candidates, chosen),
         running_scores,
-        *done,
+        done,
+        done_scores,
+        done_lengths,
+        is_done,
         improvable,
         jnp.all(ended),
         cache,

@@ -95,7 +95,7 @@ def gelu_new(x):
     return 0.5 * x * (1 + jnp.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))
 
 
-def put(cache, at, new):
+def put(cache, new, at):
     """`cache` (rows, heads, length, size) with `new` at place `at` of the length."""
     return jax.lax.dynamic_update_slice_in_dim(cache, new, at, axis=2)
 

@@ -87,7 +87,8 @@ class Block(nnx.Module):
     def __init__(self, parts: Parts, name: str, decoder: bool):
         self.own = Attention(parts, f"{name}.layer.0", "SelfAttention")
         cross = f"{name}.layer.1"
-        self.cross = Attention(parts, cross, "EncDecAttention") if decoder else None
+        found = Attention(parts, cross, "EncDecAttention") if decoder else None
+        self.cross: Any = found
         self.feed = FeedForward(parts, f"{name}.layer.{2 if decoder else 1}")
 
     def __call__(self, hidden, bias, encoded=None, encoded_bias=None, seed=None):
@@ -104,13 +105,14 @@ class Block(nnx.Module):
         """One token of each beam at place `at`: hidden (batch * beams, 1, d_model)."""
         normed = self.own.norm(hidden)
         new = self.own.keys_values(normed)
-        cache = tuple(put(old, at, one) for old, one in zip(cache, new, strict=True))
-        hidden = hidden + self.own(normed, *cache, bias)
+        keys, values = (put(*pair, at) for pair in zip(cache, new, strict=True))
+        hidden = hidden + self.own(normed, keys, values, bias)
         # The beams of a row share its memory: they are the queries of one attention.
         group = hidden.reshape(-1, beams, hidden.shape[-1])
-        group = group + self.cross(self.cross.norm(group), *memory, memory_bias)
-        hidden = group.reshape(hidden.shape)
-        return hidden + self.feed(hidden), cache
+        keys, values = memory
+        cross = self.cross(self.cross.norm(group), keys, values, memory_bias)
+        hidden = (group + cross).reshape(hidden.shape)
+        return hidden + self.feed(hidden), (keys, values)
 
 
 class Stack(nnx.Module):

@@ -72,10 +72,10 @@ class TensorFlowBackend:
     def state(self) -> State:
         adam = self.optimizer
         updates = int(adam.iterations.numpy())
-        names = parameters(self.network)
         moments = (adam.exp_avg(), adam.exp_avg_sq()) if updates else ({}, {})
-        named = [copied(values) for values in (names, *moments)]
-        return State(*named, updates=updates)
+        exp_avg, exp_avg_sq = map(copied, moments)
+        values = copied(parameters(self.network))
+        return State(values, exp_avg, exp_avg_sq, updates)
 
     def restore(self, state: State) -> None:
         adam = self.optimizer

@@ -122,7 +122,7 @@ def beam_search(model, input_ids, attention_mask, settings: GenerationSettings):
 
 def after(at: Beams, scores, cache, settings: GenerationSettings) -> Beams:
     """The beams once each has its next token; `scores` (batch, beams, vocabulary)."""
-    rows, beams, vocabulary = tf.shape(scores)[0], *scores.shape[1:]
+    rows, (beams, vocabulary) = tf.shape(scores)[0], scores.shape[1:]
     # Enough candidates that `num_beams` go on though all the others end.
     kept = beams * max(2, 1 + len(settings.eos_token_ids))
     best, index = tf.math.top_k(tf.reshape(scores, (rows, beams * vocabulary)), kept)
@@ -137,8 +137,8 @@ def after(at: Beams, scores, cache, settings: GenerationSettings) -> Beams:
     parents = tf.reshape(parents, (-1,))
     cache = tf.nest.map_structure(lambda x: tf.gather(x, parents), cache)
 
-    done = finished(at, candidates, best, ended, settings)
-    done_scores, is_done = done[1], done[3]
+    after = finished(at, candidates, best, ended, settings)
+    done, done_scores, done_lengths, is_done = after
     reached = settings.max_length if settings.early_stopping == "never" else length
     reached = reached if settings.length_penalty > 0 else length
     hoped = running_scores[:, :1] / penalty(reached, settings)
@@ -149,7 +149,10 @@ def after(at: Beams, scores, cache, settings: GenerationSettings) -> Beams:
         length,
         take(candidates, chosen),
         running_scores,
-        *done,
+        done,
+        done_scores,
+        done_lengths,
+        is_done,
         improvable,
         tf.reduce_all(ended),
         cache,

@@ -135,7 +135,7 @@ def gelu_new(x):
     return 0.5 * x * (1 + tf.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))
 
 
-def put(cache, at, new):
+def put(cache, new, at):
     """`cache` (rows, heads, length, size) with `new` at place `at` of the length."""
     here = tf.range(cache.shape[2])[:, None] == at
     return tf.where(here, new, cache)

@@ -91,7 +91,8 @@ def evaluated(network, batch: Arrays, *, spec: TrainingSpec):
 
 def answers(network, settings: GenerationSettings, *batch, spec: TrainingSpec):
     """What `generate` finds for this device's rows."""
-    return generate(network, *own_rows(batch), settings)
+    input_ids, attention_mask = own_rows(batch)
+    return generate(network, input_ids, attention_mask, settings)
 
 
 def own_rows(batch, axis: int = 0):

@@ -93,7 +93,8 @@ class Block(Layer):
         super().__init__(parts)
         self.own = Attention(parts, f"{name}.layer.0", "SelfAttention")
         cross = f"{name}.layer.1"
-        self.cross = Attention(parts, cross, "EncDecAttention") if decoder else None
+        found = Attention(parts, cross, "EncDecAttention") if decoder else None
+        self.cross: Any = found
         self.feed = FeedForward(parts, f"{name}.layer.{2 if decoder else 1}")
 
     def call(self, hidden, bias, encoded=None, encoded_bias=None, seed=None):
@@ -110,13 +111,14 @@ class Block(Layer):
         """One token of each beam at place `at`: hidden (batch * beams, 1, d_model)."""
         normed = self.own.norm(hidden)
         new = self.own.keys_values(normed)
-        cache = tuple(put(old, at, one) for old, one in zip(cache, new, strict=True))
-        hidden = hidden + self.own(normed, *cache, bias)
+        keys, values = (put(*pair, at) for pair in zip(cache, new, strict=True))
+        hidden = hidden + self.own(normed, keys, values, bias)
         # The beams of a row share its memory: they are the queries of one attention.
         group = tf.reshape(hidden, (-1, beams, hidden.shape[-1]))
-        group = group + self.cross(self.cross.norm(group), *memory, memory_bias)
-        hidden = tf.reshape(group, (-1, 1, hidden.shape[-1]))
-        return hidden + self.feed(hidden), cache
+        keys, values = memory
+        cross = self.cross(self.cross.norm(group), keys, values, memory_bias)
+        hidden = tf.reshape(group + cross, (-1, 1, hidden.shape[-1]))
+        return hidden + self.feed(hidden), (keys, values)
 
 
 class Stack(Layer):
