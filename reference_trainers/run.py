@@ -187,7 +187,7 @@ class _Run:
         say(f"Going on from {self.resumed.folder}.")
 
     def _keep_steps_of_earlier_report(self) -> None:
-        """A report that an evaluation writes anew still says how the model came about."""
+        """A report written anew still says how the model came about."""
         if (self.folder / REPORT_FILE).is_file():
             earlier = RunReport.read(self.folder)
             self.report.steps = earlier.steps
