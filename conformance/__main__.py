@@ -52,16 +52,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit status."""
     ours, of_the_run = _parser().parse_known_args(argv)
     # As an exception, so that the trainer's process is not left behind
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    if ours.command == "record":
-        trace.record(ours.path)
-        return 0
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
+        if ours.command == "record":
+            trace.record(ours.path)
+            return 0
         return compare_runs.main(ours.trainers, of_the_run)
     except InputError as error:
         arguments.exit_with(error)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

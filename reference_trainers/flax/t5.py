@@ -86,9 +86,9 @@ class Block(nnx.Module):
 
     def __init__(self, parts: Parts, name: str, decoder: bool):
         self.own = Attention(parts, f"{name}.layer.0", "SelfAttention")
-        cross = f"{name}.layer.1"
-        found = Attention(parts, cross, "EncDecAttention") if decoder else None
-        self.cross: Any = found
+        self.cross: Any = nnx.data(None)  # a plain None would stay one
+        if decoder:
+            self.cross = Attention(parts, f"{name}.layer.1", "EncDecAttention")
         self.feed = FeedForward(parts, f"{name}.layer.{2 if decoder else 1}")
 
     def __call__(self, hidden, bias, encoded=None, encoded_bias=None, seed=None):
@@ -105,14 +105,14 @@ class Block(nnx.Module):
         """One token of each beam at place `at`: hidden (batch * beams, 1, d_model)."""
         normed = self.own.norm(hidden)
         new = self.own.keys_values(normed)
-        keys, values = (put(*pair, at) for pair in zip(cache, new, strict=True))
+        keys, values = cache = [put(*pair, at) for pair in zip(cache, new, strict=True)]
         hidden = hidden + self.own(normed, keys, values, bias)
         # The beams of a row share its memory: they are the queries of one attention.
         group = hidden.reshape(-1, beams, hidden.shape[-1])
         keys, values = memory
         cross = self.cross(self.cross.norm(group), keys, values, memory_bias)
         hidden = (group + cross).reshape(hidden.shape)
-        return hidden + self.feed(hidden), (keys, values)
+        return hidden + self.feed(hidden), tuple(cache)
 
 
 class Stack(nnx.Module):
