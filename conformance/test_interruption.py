@@ -7,7 +7,6 @@ kills each trainer 20 times, at random instants and inside its writes.
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -59,7 +58,6 @@ class Victim:
                 [*program, *self.arguments],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
             )
 
     def sound(self) -> set[str]:
@@ -91,7 +89,7 @@ def test_killed_run_ends_as_if_never_killed(
     """SIGKILL at any instant, inside a write too: the run that goes on is the same."""
     kills = request.config.getoption("--kills")
     steps = 20 + 10 * kills
-    whole = Victim(run, tmp_path / "whole", steps).finish()  # in the same environment
+    whole = run(**flags(run, steps) | {"save_steps": steps})
     victim = Victim(run, tmp_path / "killed", steps)
     chance = random.Random(f"{run.trainer.name} {kills}")
     for number in range(kills):
