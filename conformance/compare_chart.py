@@ -61,7 +61,7 @@ def loss_chart(comparison: Comparison) -> str | None:
     return _for_a_page(drawn.getvalue())
 
 
-def _draw_differences(axes, comparison: Comparison) -> None:  # type: ignore[no-untyped-def]
+def _draw_differences(axes: Any, comparison: Comparison) -> None:
     """Of each trainer from the first, on a log axis; equal steps lie on its floor."""
     first, *others = [(n, r) for n, r in comparison.reports.items() if r.steps]
     taken = by_step(first[1])

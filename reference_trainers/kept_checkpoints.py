@@ -19,7 +19,8 @@ from reference_trainers.manifest import (
 )
 
 _LEFTOVER = re.compile(
-    rf"\.(?P<name>{CHECKPOINT_NAME.pattern})\.(?P<doing>writing|replaced|deleting)-[0-9]+"
+    rf"\.(?P<name>{CHECKPOINT_NAME.pattern})"
+    r"\.(?P<doing>writing|replaced|deleting)-[0-9]+"
 )
 
 
