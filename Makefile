@@ -18,7 +18,8 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: test demo lint format setup clean
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadscope conformance tests $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder \
+		conformance tests $(PYTEST_ARGS)
 
 # One recipe through every trainer on ACLSum: runs/demo/compare.html
 demo: $(READY) $(DEMO_INPUT)/made

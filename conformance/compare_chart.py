@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 
 from conformance.compare import Comparison, by_step, distance
 
