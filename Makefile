@@ -14,6 +14,7 @@ export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 # The models here are tiny: a second thread costs more than it gives.
 export OMP_NUM_THREADS ?= 1
+export TF_NUM_INTRAOP_THREADS ?= 1
 
 .PHONY: test demo lint format setup clean
 

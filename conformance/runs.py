@@ -40,6 +40,8 @@ class Inputs:
     """A tiny T5 without dropout."""
     dropout_model: Path
     """The same with dropout."""
+    deep_model: Path
+    """Without dropout; two layers in the encoder, one in the decoder."""
     rows: Path
     """JSON Lines of ragged lengths: `text` and `summary`."""
 
@@ -54,9 +56,12 @@ class Inputs:
 
 def build_inputs(top: Path) -> Inputs:
     """The same bytes every time."""
+    # One layer a side: what frameworks compile anew for each run is half as long
+    shallow = {"num_layers": 1, "num_decoder_layers": 1}
     return Inputs(
-        model=tiny_t5(top / "model", dropout_rate=0.0),
-        dropout_model=tiny_t5(top / "dropout_model", dropout_rate=0.1),
+        model=tiny_t5(top / "model", dropout_rate=0.0, **shallow),
+        dropout_model=tiny_t5(top / "dropout_model", dropout_rate=0.1, **shallow),
+        deep_model=tiny_t5(top / "deep_model", dropout_rate=0.0, num_decoder_layers=1),
         rows=write_jsonl(top / "rows.jsonl", ragged_rows(50, seed=3)),
     )
 

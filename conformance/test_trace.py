@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from conformance.profiles import Profile
 from conformance.runs import Finished, MakeRuns, Runs
-from conformance.trace import COMMAND, TRACED, Trace
+from conformance.trace import COMMAND, TRACED, Trace, traced
 from fixtures.float64_t5 import float64_t5
 from reference_trainers.registry import ORACLE
 
@@ -32,7 +32,7 @@ def made(run: Runs, profile: Profile) -> Iterator[Finished]:
     if profile.name != "cpu":
         pytest.skip("not run: the trace is of the cpu profile")
     with float64_t5() if find_spec("torch") else nullcontext():
-        yield run(**TRACED)
+        yield run(**traced(run.inputs))
 
 
 def test_the_rows_are_those_of_the_trace(made: Finished, trace: Trace) -> None:
@@ -67,8 +67,9 @@ def test_final_weights_are_those_of_the_trace(made: Finished, trace: Trace) -> N
 
 def test_weights_are_the_witness_s(made: Finished, runs_of: MakeRuns) -> None:
     """After a hundred float64 steps no weight is more than 1e-8 from the oracle's."""
+    oracle = runs_of(ORACLE)
     ours = load_file(made.folder / WEIGHTS)
-    theirs = load_file(runs_of(ORACLE)(**TRACED).folder / WEIGHTS)
+    theirs = load_file(oracle(**traced(oracle.inputs)).folder / WEIGHTS)
     assert ours.keys() == theirs.keys()
     off = {name: float(np.abs(ours[name] - theirs[name]).max()) for name in theirs}
     worst = max(off, key=lambda name: off[name])

@@ -17,7 +17,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from conformance.profiles import PROFILES
-from conformance.runs import Finished, Runs, build_inputs
+from conformance.runs import Finished, Inputs, Runs, build_inputs
 from fixtures.float64_t5 import float64_t5
 from reference_trainers.registry import ORACLE, find_trainer
 from reference_trainers.results import json_text, write_whole
@@ -49,6 +49,11 @@ TRACED: dict[str, Any] = {
     "early_stopping": "true",
     "max_predict_samples": 16,
 }
+
+
+def traced(inputs: Inputs) -> dict[str, Any]:
+    """The flags of the traced run."""
+    return {**TRACED, "model_name_or_path": str(inputs.deep_model)}
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,6 @@ def record(path: Path) -> None:
         inputs = build_inputs(Path(top) / "inputs")
         profile = PROFILES["cpu"]
         runs = Runs(find_trainer(ORACLE), profile, inputs, Path(top) / "runs")
-        trace = Trace.of(runs(**TRACED))
+        trace = Trace.of(runs(**traced(inputs)))
     path.parent.mkdir(exist_ok=True)
     write_whole(path, json_text(vars(trace)))

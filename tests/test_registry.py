@@ -150,7 +150,8 @@ def test_list_shows_them_all(monkeypatch, capsys, installed):
     command(monkeypatch, "list")
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert sorted(lines) == OURS
-    assert "cannot run: torch 1.0 is too old" in lines["pytorch"]
+    assert "cannot run: " in lines["pytorch"]
+    assert "torch 1.0 is too old" in lines["pytorch"]
     command(monkeypatch, "list", "--json")
     shown = json.loads(capsys.readouterr().out)
     assert sorted(trainer["name"] for trainer in shown) == OURS

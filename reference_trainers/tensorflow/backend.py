@@ -126,6 +126,8 @@ class TensorFlowBackend:
 
 def prepare(spec: TrainingSpec) -> tf.distribute.Strategy:
     """Sets what TensorFlow has for the whole process; the devices to compute on."""
+    # The same bits every time, however many threads there are.
+    tf.config.experimental.enable_op_determinism()
     # float32 is float32: accelerators would shorten its products to 10 bits.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     if spec.use_cpu:
