@@ -57,7 +57,7 @@ class Inputs:
 def build_inputs(top: Path) -> Inputs:
     """The same bytes every time."""
     # One layer a side: what frameworks compile anew for each run is half as long
-    shallow = {"num_layers": 1, "num_decoder_layers": 1}
+    shallow: dict[str, Any] = {"num_layers": 1, "num_decoder_layers": 1}
     return Inputs(
         model=tiny_t5(top / "model", dropout_rate=0.0, **shallow),
         dropout_model=tiny_t5(top / "dropout_model", dropout_rate=0.1, **shallow),
