@@ -25,7 +25,7 @@ class _Parser(HfArgumentParser):
         """One sentence instead of argparse's page of usage."""
         # "argument --max_steps/--max-steps: ..." -> "--max_steps: ..."
         sentence = re.sub(r"^argument (--\w+)[^:]*:", r"\1:", message)
-        raise InputError(f"{sentence}. See -h.")
+        raise InputError(f"{sentence.rstrip('.')}. See -h.")
 
 
 def parser(program: str | None = None) -> HfArgumentParser:

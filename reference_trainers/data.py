@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -70,6 +71,7 @@ def load_rows(spec: TrainingSpec, tokenizer: Any) -> dict[str, Split]:
 
     Raises `InputError` for anything in files or columns that the user can mend.
     """
+    datasets.logging.set_verbosity(logging.CRITICAL)  # its errors are told in our words
     if spec.disable_tqdm or not sys.stderr.isatty():
         datasets.disable_progress_bars()
     wanted = {

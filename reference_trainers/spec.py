@@ -263,6 +263,7 @@ SMALLEST = {
 }
 ABOVE_ZERO = ("logging_steps", "eval_steps", "save_steps", "num_train_epochs")
 BELOW_ONE = ("adam_beta1", "adam_beta2", "label_smoothing_factor")
+LARGEST = 2**31 - 1  # what every tokenizer, framework and random generator takes
 ADAMW = ("adamw_torch", "adamw_torch_fused", "adamw")
 NOT_YET = ("push_to_hub", "fp16", "tpu", *(flag.name for flag in fields(HubFlags)))
 
@@ -281,6 +282,8 @@ class TrainingSpec(
 
     def __post_init__(self) -> None:
         self._check_numbers()
+        self._check_texts()
+        self._check_flags_that_exclude_each_other()
         self._check_flags_that_belong_together()
 
     @property
@@ -324,12 +327,39 @@ class TrainingSpec(
                 continue
             if not math.isfinite(value):
                 raise InputError(f"--{name} {value}: give a finite number.")
+            if isinstance(value, int) and value > LARGEST:
+                raise InputError(f"--{name} {value}: give {LARGEST} or less.")
             if name in SMALLEST and value < SMALLEST[name]:
                 raise InputError(f"--{name} {value}: give {SMALLEST[name]} or more.")
             if name in ABOVE_ZERO and value <= 0:
                 raise InputError(f"--{name} {value}: give a number above 0.")
             if name in BELOW_ONE and value >= 1:
                 raise InputError(f"--{name} {value}: give a number below 1.")
+
+    def _check_texts(self) -> None:
+        for name, value in asdict(self).items():
+            if value == "" and name != "source_prefix":
+                raise InputError(f"--{name}: is empty; give a value or leave it out.")
+
+    def _check_flags_that_exclude_each_other(self) -> None:
+        if self.max_steps == 0:
+            raise InputError("--max_steps 0: give 1 or more, or -1 to count epochs.")
+        if self.model_type is not None and self.model_name_or_path is not None:
+            raise InputError(
+                "--model_type trains a new model and --model_name_or_path goes on "
+                "from one: give one of the two."
+            )
+        for name in ("train_file", "validation_file", "test_file"):
+            if self.dataset_name is not None and getattr(self, name) is not None:
+                raise InputError(
+                    f"--dataset_name and --{name} exclude each other: "
+                    "give a dataset, or a file for each split."
+                )
+        if self.min_length is not None and self.min_length > self.longest_generation:
+            raise InputError(
+                f"--min_length {self.min_length}: is above the longest generation "
+                f"({self.longest_generation}); see --val_max_target_length."
+            )
 
     def _check_flags_that_belong_together(self) -> None:
         defaults = {flag.name: flag.default for flag in fields(self)}

@@ -210,3 +210,20 @@ def test_what_does_not_fit_is_refused_by_name(flags, named):
 )
 def test_what_best_means(flags, more_is_better):
     assert TrainingSpec(**flags).more_is_better is more_is_better
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"max_steps": 0}, "--max_steps 0"),
+        ({"seed": 2**31}, "--seed 2147483648: give 2147483647 or less"),
+        ({"max_source_length": 10**20}, "--max_source_length"),
+        ({"text_column": ""}, "--text_column: is empty"),
+        ({"model_type": "t5", "model_name_or_path": "m"}, "--model_type"),
+        ({"dataset_name": "d", "train_file": "f.csv"}, "--train_file exclude"),
+        ({"min_length": 200}, "--min_length 200: is above"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(flags, sentence):
+    with pytest.raises(InputError, match=sentence):
+        TrainingSpec(**flags)
