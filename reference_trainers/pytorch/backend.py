@@ -133,10 +133,11 @@ def load_model(spec: TrainingSpec, source: ModelSource) -> PreTrainedModel:
     except InputError:
         raise
     except Exception as error:  # each architecture raises its own
-        raise InputError(
-            f"--model_name_or_path {spec.model_name_or_path}: "
-            f"cannot be loaded: {first_line(error)}"
-        ) from error
+        reason = first_line(error)
+        if "ignore_mismatched_sizes" in reason:  # a flag that only its code has
+            reason = "its weights are not of the shapes that its config.json gives."
+        flag = f"--model_name_or_path {spec.model_name_or_path}"
+        raise InputError(f"{flag}: cannot be loaded: {reason}") from error
     if spec.gradient_checkpointing:
         # Its name from transformers 5.2x on, and before
         late, early = "activation_checkpointing_enable", "gradient_checkpointing_enable"
