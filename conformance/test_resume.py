@@ -198,3 +198,15 @@ def test_the_best_checkpoint_is_loaded_at_the_end(run: Runs) -> None:
     assert state["best_global_step"] == best
     weights = (made.folder / f"checkpoint-{best}" / WEIGHTS).read_bytes()
     assert (made.folder / WEIGHTS).read_bytes() == weights
+
+
+def test_only_what_the_trainers_wrote_is_removed(run: Runs, stopped: Path) -> None:
+    """Folders of a user's own stay, even if they are named like a checkpoint."""
+    for name in ("checkpoint-100", "checkpoint-final"):
+        (stopped / name).mkdir()
+        (stopped / name / "mine").write_text("keep")
+    again(run, stopped, save_steps=STEPS)
+    again(run, stopped, save_steps=STEPS, overwrite_output_dir=True)
+    assert (stopped / "checkpoint-100" / "mine").read_text() == "keep"
+    assert (stopped / "checkpoint-final" / "mine").read_text() == "keep"
+    assert not (stopped / "checkpoint-2").exists()

@@ -110,7 +110,8 @@ def _file_table(path: Path, flag: str, cache_dir: str | None) -> Any:
             f"(or one of these with {', '.join(COMPRESSIONS)} behind)."
         )
     if not path.is_file():
-        raise InputError(f"{flag}: no such file.")
+        what = "is a folder, not a file" if path.is_dir() else "no such file"
+        raise InputError(f"{flag}: {what}.")
     try:
         if kind == "csv":
             # Every cell is text: "NA" and "007" are summaries like any other

@@ -11,7 +11,6 @@ from pathlib import Path
 from reference_trainers.errors import InputError
 from reference_trainers.spec import TrainingSpec
 
-CHECKPOINT = "checkpoint-"
 STAGE = ".results-"
 # Everything that a run can leave in its output folder, beside checkpoints
 RESULT_FILES = {
@@ -90,8 +89,7 @@ def publish(stage: Path, folder: Path) -> None:
 
 
 def remove_results(folder: Path, keep: set[str]) -> None:
-    """Removes what an earlier run left, but for `keep`; other files stay."""
+    """Removes results that an earlier run left, but for `keep`; other files stay."""
     for path in folder.iterdir():
-        ours = path.name in RESULT_FILES or path.name.startswith(CHECKPOINT)
-        if ours and path.name not in keep:
+        if path.name in RESULT_FILES and path.name not in keep:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

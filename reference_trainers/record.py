@@ -95,8 +95,7 @@ class Record:
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise InputError(
                     f"step {known.step}: the loss is {loss:g} and the gradient norm "
-                    f"{norm:g}. Nothing was written since the last checkpoint; "
-                    "try a lower --learning_rate."
+                    f"{norm:g}. It is in no checkpoint; try a lower --learning_rate."
                 )
             self.steps.append(replace(known, loss=loss, grad_norm=norm))
         if pending:  # the wait belongs to the step that was waited for

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from reference_trainers import checkpoint, loop
 from reference_trainers.arguments import exit_with, parse
@@ -277,10 +277,19 @@ class _Progress:
         self._record.leave_out_this_time()
 
 
+def _stopped_outside_training(number: int, frame: object) -> NoReturn:
+    name = signal.Signals(number).name
+    say(f"{name}: stopped. The same command goes on from the newest checkpoint.")
+    raise SystemExit(128 + number)
+
+
 def main(trainer: Trainer, arguments: Sequence[str] | None = None) -> None:
     """The command line of one trainer; bad input ends it with status 2."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     traceback = "--traceback" in arguments
+    # As an exception, so that nothing half-written stays; training has its own way
+    kinds = (signal.SIGTERM, signal.SIGINT)
+    before = {kind: signal.signal(kind, _stopped_outside_training) for kind in kinds}
     try:
         spec = parse([a for a in arguments if a != "--traceback"])
         report = trainer.run(spec)
@@ -291,6 +300,7 @@ def main(trainer: Trainer, arguments: Sequence[str] | None = None) -> None:
     except TrainingStopped as stopped:
         print(stopped, file=sys.stderr)
         raise SystemExit(stopped.exit_status) from stopped
-    except KeyboardInterrupt:  # outside of training there is nothing to save
-        raise SystemExit(128 + signal.SIGINT) from None
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
     sys.stdout.write(json_text(report.metrics))

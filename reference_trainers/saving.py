@@ -16,7 +16,7 @@ from reference_trainers.kept_checkpoints import (
     resolve,
     rotate,
 )
-from reference_trainers.manifest import Manifest
+from reference_trainers.manifest import MANIFEST, Manifest
 from reference_trainers.model import ModelSource
 from reference_trainers.output import remove_results
 from reference_trainers.progress import say
@@ -126,10 +126,12 @@ class Saver:
         kept = {path.name for path in (self.newest, self._named()) if path}
         start = self._resumed.step if self._resumed else -1
         for step, path in checkpoints(self.folder):
-            if step > start and path.name not in kept:
+            ours = (path / MANIFEST).is_file()
+            newer = step > start or self.spec.overwrite_output_dir
+            if ours and newer and path.name not in kept:
                 remove(path)
         if self.spec.overwrite_output_dir:
-            remove_results(self.folder, kept | set(keep))
+            remove_results(self.folder, set(keep))
         self._replaced = True
 
     _replaced = False

@@ -342,8 +342,10 @@ class TrainingSpec(
                 raise InputError(f"--{name}: is empty; give a value or leave it out.")
 
     def _check_flags_that_exclude_each_other(self) -> None:
-        if self.max_steps == 0:
-            raise InputError("--max_steps 0: give 1 or more, or -1 to count epochs.")
+        if self.max_steps == 0 or self.max_steps < -1:
+            raise InputError(
+                f"--max_steps {self.max_steps}: give 1 or more, or -1 to count epochs."
+            )
         if self.model_type is not None and self.model_name_or_path is not None:
             raise InputError(
                 "--model_type trains a new model and --model_name_or_path goes on "
