@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from conformance import compare_runs, trace
-from reference_trainers import arguments
+from conformance import trace
+from conformance.compare import command
+from reference_trainers.cli import exit_with
 from reference_trainers.errors import InputError
 
 COMPARE_HELP = """\
@@ -57,9 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if ours.command == "record":
             trace.record(ours.path)
             return 0
-        return compare_runs.main(ours.trainers, of_the_run)
+        return command.main(ours.trainers, of_the_run)
     except InputError as error:
-        arguments.exit_with(error)
+        exit_with(error)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     finally:

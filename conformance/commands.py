@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from conformance.runs import STANDARD, Runs
-from reference_trainers.arguments import flags_of_dict
+from reference_trainers.cli import flags_of_dict
 
 PROGRESS = re.compile(r"step \d+/\d+ ")
 

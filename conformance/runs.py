@@ -13,9 +13,9 @@ from conformance.profiles import Profile
 from fixtures.models import tiny_t5
 from fixtures.texts import ragged_rows
 from fixtures.write import write_jsonl
+from reference_trainers.protocols import Trainer
 from reference_trainers.results import RunReport, StepRecord
 from reference_trainers.spec import TrainingSpec
-from reference_trainers.trainer import Trainer
 
 STANDARD: dict[str, Any] = {
     "do_train": True,

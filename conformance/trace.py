@@ -19,8 +19,9 @@ from safetensors.numpy import load_file
 from conformance.profiles import PROFILES
 from conformance.runs import Finished, Inputs, Runs, build_inputs
 from fixtures.float64_t5 import float64_t5
+from reference_trainers.files import write_whole
 from reference_trainers.registry import ORACLE, find_trainer
-from reference_trainers.results import json_text, write_whole
+from reference_trainers.results import json_text
 
 TRACE = Path(__file__).parent.parent / "fixtures" / "traces" / "float64.json"
 COMMAND = "python -m conformance record fixtures/traces/float64.json"

@@ -31,7 +31,7 @@ def main() -> None:
     except InputError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
-    from reference_trainers.run import main as run_main  # here: `list` needs no library
+    from reference_trainers.cli import main as run_main  # here: `list` needs no library
 
     run_main(trainer, rest)
 

@@ -6,9 +6,9 @@ is everything random in it: there is nothing to rewind.
 
 from __future__ import annotations
 
-from reference_trainers.batches import GlobalBatch, Rows, global_batch
-from reference_trainers.schedule import Plan
-from reference_trainers.trainer import Backend, Progress, SteppingBackend, Update
+from reference_trainers.data.batches import GlobalBatch, Rows, global_batch
+from reference_trainers.protocols import Backend, Progress, SteppingBackend, Update
+from reference_trainers.recipe.plan import Plan
 
 
 def fit(backend: SteppingBackend, rows: Rows, plan: Plan, run: Progress) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from reference_trainers.errors import InputError
-from reference_trainers.trainer import Trainer
+from reference_trainers.protocols import Trainer
 
 GROUP = "reference_trainers.trainers"
 ORACLE = "pytorch"  # transformers' own model and Trainer

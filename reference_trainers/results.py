@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import numpy as np
 
 SCHEMA = 1  # of run_report.json; raised when a field changes its meaning
 ROWS_LISTED = 10_000  # of a run with more rows a step names a digest of its rows
-
 REPORT_FILE = "run_report.json"
 PREDICTIONS_FILE = "generated_predictions.txt"
 PREDICTIONS_JSONL = "predictions.jsonl"
@@ -106,20 +104,6 @@ def row_ids_of(row_ids: np.ndarray, rows: int) -> list[int] | str:
 def json_text(content: Any) -> str:
     """Readable JSON; floats keep every digit, so that they read back equal."""
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def write_json(path: Path, content: Any) -> None:
-    path.write_text(json_text(content), encoding="utf-8")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all: a reader never sees a part of it."""
-    temporary = path.with_name(f".{path.name}.writing")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 # What would break a line for str.splitlines, as its escape

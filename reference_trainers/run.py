@@ -10,39 +10,46 @@ from __future__ import annotations
 import json
 import pkgutil
 import signal
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from reference_trainers import checkpoint, loop
-from reference_trainers.arguments import exit_with, parse
-from reference_trainers.batches import GlobalBatch
-from reference_trainers.data import Split, load_rows
+from reference_trainers import loop
+from reference_trainers.checkpoints.keep import clean_leftovers
+from reference_trainers.checkpoints.resume import (
+    check_fits,
+    compare_identity,
+    identity_of,
+    read,
+    resume_point,
+)
+from reference_trainers.checkpoints.write import Saver, write_model
+from reference_trainers.data.batches import GlobalBatch
+from reference_trainers.data.rows import Split, load_rows
 from reference_trainers.errors import InputError, TrainingStopped
-from reference_trainers.evaluation import Evaluation, evaluate
-from reference_trainers.generation import generation_settings
-from reference_trainers.kept_checkpoints import Lock, clean_leftovers
-from reference_trainers.machine import hardware, peak_memory, stop_signals, versions
-from reference_trainers.model import WEIGHTS, ModelSource, load_model
-from reference_trainers.model_card import model_card
-from reference_trainers.output import (
+from reference_trainers.files import files_in, write_json
+from reference_trainers.folder import (
+    Lock,
     clean_stages,
-    files_in,
     is_occupied,
     output_folder,
     publish,
     staging,
 )
-from reference_trainers.progress import say
-from reference_trainers.record import Record
-from reference_trainers.results import REPORT_FILE, RunReport, json_text, write_json
-from reference_trainers.saving import Saver, identity_of, resume_point
-from reference_trainers.schedule import plan_of
+from reference_trainers.models.generation import generation_settings
+from reference_trainers.models.source import WEIGHTS, ModelSource, load_model
+from reference_trainers.protocols import Backend, Update
+from reference_trainers.recipe.plan import plan_of
+from reference_trainers.report.card import model_card
+from reference_trainers.report.evaluation import Evaluation, evaluate
+from reference_trainers.report.machine import hardware, peak_memory, versions
+from reference_trainers.report.progress import say
+from reference_trainers.report.record import Record
+from reference_trainers.results import REPORT_FILE, RunReport
+from reference_trainers.signals import stop_signals
 from reference_trainers.spec import TrainingSpec
-from reference_trainers.trainer import Backend, Trainer, Update
 
 
 @dataclass(frozen=True)
@@ -150,7 +157,13 @@ class _Run:
                 say(f"{self.resumed.folder} is the end of this run: nothing to do.")
                 self._keep_steps_of_earlier_report()
                 return False
-        self.saver = Saver(spec, self.folder, identity, self.model, self.resumed)
+        self.saver = Saver(
+            spec,
+            self.folder,
+            identity,
+            self.model,
+            (self.resumed.folder, self.resumed.step) if self.resumed else None,
+        )
         record = Record(
             plan,
             spec,
@@ -169,7 +182,7 @@ class _Run:
         finally:
             record.close()
         if spec.load_best_model_at_end and record.best_checkpoint:
-            backend.restore(checkpoint.read(record.best_checkpoint)[0])
+            backend.restore(read(record.best_checkpoint)[0])
         self._keep(stage, "train", record.train_metrics(len(split.rows)))
         self.report.steps = record.steps
         self.report.evaluations = record.evaluations
@@ -179,9 +192,9 @@ class _Run:
     def _go_on(self, backend: Backend, identity: Mapping[str, Any]) -> None:
         """Brings the backend to where the checkpoint left off."""
         assert self.resumed is not None
-        checkpoint.compare_identity(self.resumed.manifest.identity, identity)
+        compare_identity(self.resumed.manifest.identity, identity)
         shapes = {n: a.shape for n, a in backend.state().parameters.items()}
-        checkpoint.check_fits(self.resumed.state, shapes)
+        check_fits(self.resumed.state, shapes)
         backend.restore(self.resumed.state)
         self.report.resumed_at = self.resumed.step
         say(f"Going on from {self.resumed.folder}.")
@@ -208,7 +221,7 @@ class _Run:
         report = self.report
         if trained:
             self.model.save_settings(stage)
-            checkpoint.write_model(stage, backend.state())
+            write_model(stage, backend.state())
             report.warnings += self.saver.warnings
             card = model_card(self.spec, self.trainer.name, self.metrics)
             (stage / "README.md").write_text(card, encoding="utf-8")
@@ -275,32 +288,3 @@ class _Progress:
         self._record.read()  # a NaN must not become a checkpoint
         self._run.saver.save(backend, self._record)
         self._record.leave_out_this_time()
-
-
-def _stopped_outside_training(number: int, frame: object) -> NoReturn:
-    name = signal.Signals(number).name
-    say(f"{name}: stopped. The same command goes on from the newest checkpoint.")
-    raise SystemExit(128 + number)
-
-
-def main(trainer: Trainer, arguments: Sequence[str] | None = None) -> None:
-    """The command line of one trainer; bad input ends it with status 2."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    traceback = "--traceback" in arguments
-    # As an exception, so that nothing half-written stays; training has its own way
-    kinds = (signal.SIGTERM, signal.SIGINT)
-    before = {kind: signal.signal(kind, _stopped_outside_training) for kind in kinds}
-    try:
-        spec = parse([a for a in arguments if a != "--traceback"])
-        report = trainer.run(spec)
-    except InputError as error:
-        if traceback:
-            raise
-        exit_with(error)
-    except TrainingStopped as stopped:
-        print(stopped, file=sys.stderr)
-        raise SystemExit(stopped.exit_status) from stopped
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
-    sys.stdout.write(json_text(report.metrics))

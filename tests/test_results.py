@@ -10,6 +10,7 @@ import os
 import numpy as np
 import pytest
 
+from reference_trainers.files import write_whole
 from reference_trainers.results import (
     PREDICTIONS_FILE,
     ROWS_LISTED,
@@ -19,7 +20,6 @@ from reference_trainers.results import (
     json_text,
     one_line,
     row_ids_of,
-    write_whole,
 )
 
 
@@ -62,7 +62,7 @@ def test_what_breaks_no_line_stays(text):
 
 def test_a_generated_newline_stays_in_its_row(tmp_path):
     """generated_predictions.txt has one line a row, predictions.jsonl the text."""
-    from reference_trainers.evaluation import _PredictionFiles
+    from reference_trainers.report.evaluation import _PredictionFiles
 
     texts = ["one\ntwo", "plain", "", "three\u2028four\r"]
     with _PredictionFiles(tmp_path) as files:

@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields, replace
 
 import pytest
 
-from reference_trainers.arguments import flags_of_dict, parse
+from reference_trainers.cli import flags_of_dict, parse
 from reference_trainers.errors import InputError
 from reference_trainers.spec import (
     ABOVE_ZERO,

@@ -13,16 +13,15 @@ import numpy as np
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from reference_trainers.batches import Batch, GlobalBatch
+from reference_trainers.data.batches import Batch, GlobalBatch, arrays, stacked
 from reference_trainers.errors import InputError
 from reference_trainers.flax.step import Training, adamw, answers, evaluated, update
 from reference_trainers.flax.t5 import T5
-from reference_trainers.generation import GenerationSettings
-from reference_trainers.micro_batches import arrays, stacked
-from reference_trainers.model import ModelSource
-from reference_trainers.sampling import dropout_seed
+from reference_trainers.models.generation import GenerationSettings
+from reference_trainers.models.source import ModelSource
+from reference_trainers.protocols import State, Update
+from reference_trainers.recipe.randomness import dropout_seed
 from reference_trainers.spec import TrainingSpec
-from reference_trainers.trainer import State, Update
 
 ARCHITECTURES = {"t5": T5, "mt5": T5}
 

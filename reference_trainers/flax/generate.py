@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reference_trainers.generation import GenerationSettings
+from reference_trainers.models.generation import GenerationSettings
 
 WORST = -1.0e9  # transformers' mark of a beam that is not to be chosen
 

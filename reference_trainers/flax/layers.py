@@ -9,7 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from reference_trainers.dropout import LAST_SHIFT, LEVELS, MIX, STEP, dropped_levels
+from reference_trainers.recipe.randomness import (
+    LAST_SHIFT,
+    LEVELS,
+    MIX,
+    STEP,
+    dropped_levels,
+)
 
 
 class Parts:

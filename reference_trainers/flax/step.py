@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from reference_trainers.batches import NO_TARGET
+from reference_trainers.data.batches import NO_TARGET, Arrays
 from reference_trainers.flax.generate import generate
-from reference_trainers.micro_batches import Arrays
-from reference_trainers.schedule import decays
+from reference_trainers.recipe.decay import decays
 from reference_trainers.spec import TrainingSpec
 
 

@@ -20,7 +20,7 @@ from reference_trainers.flax.layers import (
     product,
     put,
 )
-from reference_trainers.t5_layout import EMBEDDING, HEAD, distance_buckets, t5_weights
+from reference_trainers.models.t5 import EMBEDDING, HEAD, distance_buckets, t5_weights
 
 
 class Attention(nnx.Module):

@@ -14,13 +14,13 @@ from torch import nn
 from transformers import AutoModelForSeq2SeqLM, GenerationConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from reference_trainers.batches import NO_TARGET, Batch
+from reference_trainers.data.batches import NO_TARGET, Batch
 from reference_trainers.errors import InputError
-from reference_trainers.generation import GenerationSettings
-from reference_trainers.model import ModelSource, first_line
-from reference_trainers.sampling import dropout_seed
+from reference_trainers.models.generation import GenerationSettings
+from reference_trainers.models.source import ModelSource, first_line
+from reference_trainers.protocols import State
+from reference_trainers.recipe.randomness import dropout_seed
 from reference_trainers.spec import TrainingSpec
-from reference_trainers.trainer import State
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 

@@ -26,18 +26,19 @@ from transformers import (
     TrainerState,
 )
 
-from reference_trainers.batches import GlobalBatch, Rows, global_batch
+from reference_trainers.cli import main
+from reference_trainers.data.batches import GlobalBatch, Rows, global_batch
 from reference_trainers.loop import after_update
+from reference_trainers.protocols import Progress, Update
 from reference_trainers.pytorch.backend import (
     TorchBackend,
     seed_dropout,
     tensors,
     token_loss,
 )
-from reference_trainers.run import BackendTrainer, main
-from reference_trainers.schedule import Plan
+from reference_trainers.recipe.plan import Plan
+from reference_trainers.run import BackendTrainer
 from reference_trainers.spec import TrainingSpec
-from reference_trainers.trainer import Progress, Update
 
 PASSED_ON = (
     *("output_dir", "learning_rate", "weight_decay", "adam_beta1", "adam_beta2"),

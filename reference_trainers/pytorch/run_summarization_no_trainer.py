@@ -12,17 +12,18 @@ from accelerate import Accelerator
 from torch import nn
 from transformers import PreTrainedModel
 
-from reference_trainers.batches import GlobalBatch
+from reference_trainers.cli import main
+from reference_trainers.data.batches import GlobalBatch
+from reference_trainers.protocols import Update
 from reference_trainers.pytorch.backend import (
     TorchBackend,
     seed_dropout,
     tensors,
     token_loss,
 )
-from reference_trainers.run import BackendTrainer, main
-from reference_trainers.schedule import decays
+from reference_trainers.recipe.decay import decays
+from reference_trainers.run import BackendTrainer
 from reference_trainers.spec import TrainingSpec
-from reference_trainers.trainer import Update
 
 
 class AccelerateBackend(TorchBackend):

@@ -8,17 +8,16 @@ from typing import Any, Self
 import numpy as np
 import tensorflow as tf
 
-from reference_trainers.batches import Batch, GlobalBatch
+from reference_trainers.data.batches import Batch, GlobalBatch, arrays, stacked
 from reference_trainers.errors import InputError
-from reference_trainers.generation import GenerationSettings
-from reference_trainers.micro_batches import arrays, stacked
-from reference_trainers.model import ModelSource
-from reference_trainers.sampling import dropout_seed
+from reference_trainers.models.generation import GenerationSettings
+from reference_trainers.models.source import ModelSource
+from reference_trainers.protocols import State, Update
+from reference_trainers.recipe.randomness import dropout_seed
 from reference_trainers.spec import TrainingSpec
 from reference_trainers.tensorflow.layers import keras
 from reference_trainers.tensorflow.step import adamw, answers, evaluated, update
 from reference_trainers.tensorflow.t5 import T5
-from reference_trainers.trainer import State, Update
 
 ARCHITECTURES = {"t5": T5, "mt5": T5}
 

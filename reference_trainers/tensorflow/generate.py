@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from reference_trainers.generation import GenerationSettings
+from reference_trainers.models.generation import GenerationSettings
 
 WORST = -1.0e9  # transformers' mark of a beam that is not to be chosen
 

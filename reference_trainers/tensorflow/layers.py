@@ -11,7 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from reference_trainers.dropout import LAST_SHIFT, LEVELS, MIX, STEP, dropped_levels
+from reference_trainers.recipe.randomness import (
+    LAST_SHIFT,
+    LEVELS,
+    MIX,
+    STEP,
+    dropped_levels,
+)
 
 FEW = 16  # queries at a time, as in a step of a search
 

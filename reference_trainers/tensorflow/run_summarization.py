@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from reference_trainers.run import BackendTrainer, main
+from reference_trainers.cli import main
+from reference_trainers.run import BackendTrainer
 
 # By name: flags and files are checked before the framework is imported.
 TRAINER = BackendTrainer(

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from reference_trainers.batches import NO_TARGET
-from reference_trainers.generation import GenerationSettings
-from reference_trainers.micro_batches import Arrays
-from reference_trainers.schedule import decays
+from reference_trainers.data.batches import NO_TARGET, Arrays
+from reference_trainers.models.generation import GenerationSettings
+from reference_trainers.recipe.decay import decays
 from reference_trainers.spec import TrainingSpec
 from reference_trainers.tensorflow.generate import generate
 from reference_trainers.tensorflow.layers import keras

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from reference_trainers.t5_layout import EMBEDDING, HEAD, distance_buckets, t5_weights
+from reference_trainers.models.t5 import EMBEDDING, HEAD, distance_buckets, t5_weights
 from reference_trainers.tensorflow.layers import (
     Dropout,
     Layer,

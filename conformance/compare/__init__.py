@@ -1,0 +1,1 @@
+"""`python -m conformance compare`: one spec through several trainers, side by side."""

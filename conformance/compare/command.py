@@ -1,0 +1,257 @@
+"""Runs one spec through several trainers, each in its own process, and compares them.
+
+Knows the trainers by their command line and their files alone, as anyone could.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from conformance.compare import json as compare_json
+from conformance.compare import page, table
+from conformance.compare.comparison import Comparison, TrainerRun, compare
+from conformance.compare.results import collect
+from reference_trainers.cli import parse
+from reference_trainers.errors import InputError
+from reference_trainers.files import write_whole
+from reference_trainers.results import REPORT_FILE, json_text
+from reference_trainers.spec import SECRETS, TrainingSpec
+
+PAGE = "compare.html"
+CONTENT = "compare.json"
+COMMAND = (sys.executable, "-m", "reference_trainers")
+BAD_INPUT = 2  # exit status of a trainer that refused its input
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A trainer that is installed here, and whether it can run here."""
+
+    name: str
+    runs_here: bool
+    reason: str | None = None
+
+
+def main(trainers: str, of_the_run: Sequence[str]) -> int:
+    """Runs, compares, writes the page, prints the table; the exit status."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InputError(
+            "matplotlib is not installed; compare draws the curves with it."
+        )
+    spec = parse(of_the_run)
+    if not spec.trains_evaluates_or_predicts:
+        raise InputError("Nothing to do: give --do_train, --do_eval or --do_predict.")
+    names, not_run = choose(trainers, list_trainers())
+    out = prepare_output(spec, names)
+    ran = []
+    for number, name in enumerate(names, start=1):
+        say(f"{name}: started ({number} of {len(names)})")
+        ran.append(run_trainer(name, of_the_run, spec, out))
+        say(f"{name}: {outcome(ran[-1])}")
+    if all(run.refused for run in ran):
+        refuse(ran, out)
+    comparison = compare(spec, [*(run.run for run in ran), *not_run])
+    written = write(comparison, out)
+    print(table.plain_text(comparison))
+    print(f"page: {written}")
+    failed = any(run.run.report is None for run in ran)
+    return 1 if failed or not comparison.compared else 0
+
+
+def list_trainers() -> list[Listed]:
+    """What `python -m reference_trainers list --json` says."""
+    command = [*COMMAND, "list", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InputError(f"The trainers cannot be listed: {last_line(done.stderr)}")
+    return [
+        Listed(entry["name"], entry["runs_here"], entry["reason"])
+        for entry in json.loads(done.stdout)
+    ]
+
+
+def choose(
+    trainers: str, listed: Sequence[Listed]
+) -> tuple[list[str], list[TrainerRun]]:
+    """The trainers to run, and those of `all` that cannot run here, with the reason."""
+    known = {entry.name: entry for entry in listed}
+    names: list[str] = []
+    not_run: list[TrainerRun] = []
+    asked = [name.strip() for name in trainers.split(",") if name.strip()]
+    for name in asked:
+        if name == "all":
+            names += [entry.name for entry in listed if entry.runs_here]
+            not_run += [
+                TrainerRun(entry.name, "not run", entry.reason)
+                for entry in listed
+                if not entry.runs_here
+            ]
+        elif name in known and not known[name].runs_here:
+            raise InputError(
+                f"--trainers {name}: it cannot run here: {known[name].reason}"
+            )
+        elif name in known or re.fullmatch(r"[\w.]+:[\w.]+", name):
+            names.append(name)
+        else:
+            raise InputError(
+                f"--trainers {name}: no such trainer; there are: {', '.join(known)}. "
+                "Name another one as package.module:attribute."
+            )
+    _check_number(trainers, asked, names, not_run)
+    return names, not_run
+
+
+def _check_number(
+    trainers: str, asked: list[str], names: list[str], not_run: list[TrainerRun]
+) -> None:
+    folders = [folder_name(name) for name in names]
+    for name, folder in zip(names, folders, strict=True):
+        if folders.count(folder) > 1:
+            raise InputError(f"--trainers {trainers}: {name} comes twice.")
+    if "all" not in asked and len(names) < 2:
+        raise InputError(
+            f"--trainers {trainers}: name two or more, separated by commas, or all."
+        )
+    if not names:
+        reasons = "; ".join(f"{run.trainer}: {run.reason}" for run in not_run)
+        raise InputError(f"No trainer can run here: {reasons or 'none is installed'}")
+
+
+def folder_name(trainer: str) -> str:
+    """Under the output folder; a name like package.module:attribute is none itself."""
+    return re.sub(r"[^\w.-]", "_", trainer)
+
+
+def prepare_output(spec: TrainingSpec, names: Sequence[str]) -> Path:
+    """The output folder, without what an earlier comparison would be mistaken for."""
+    if not spec.output_dir:
+        raise InputError("--output_dir: name the folder to write the comparison into.")
+    out = Path(spec.output_dir)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()) and not spec.overwrite_output_dir:
+            raise InputError(
+                f"{out} is not empty. Name another --output_dir, "
+                "or pass --overwrite_output_dir."
+            )
+        for stale in [out / PAGE, out / CONTENT]:
+            stale.unlink(missing_ok=True)
+        for name in names:
+            (out / folder_name(name) / REPORT_FILE).unlink(missing_ok=True)
+            log_file(out, name).unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"--output_dir {out}: {error.strerror}.") from error
+    return out
+
+
+def log_file(out: Path, trainer: str) -> Path:
+    return out / f"{folder_name(trainer)}.log"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A trainer's run, and whether it took issue with the input."""
+
+    run: TrainerRun
+    refused: bool = False
+
+
+def run_trainer(
+    name: str, of_the_run: Sequence[str], spec: TrainingSpec, out: Path
+) -> Ran:
+    """Runs a trainer into its own folder and reads what it left there."""
+    folder = out / folder_name(name)
+    # The last --output_dir counts, so the caller's own may stay where it is
+    command = [*COMMAND, "--trainer", name, *of_the_run, f"--output_dir={folder}"]
+    log = None if sys.stderr.isatty() else log_file(out, name)
+    begin = time.monotonic()
+    status = run_process(command, log)
+    seconds = time.monotonic() - begin
+    if status:
+        reason = failure(status, log, spec)
+        failed = TrainerRun(name, "failed", reason, seconds=seconds)
+        return Ran(failed, refused=status == BAD_INPUT)
+    if log:
+        log.unlink(missing_ok=True)
+    return Ran(collect(name, folder, seconds))
+
+
+def run_process(command: Sequence[str], log: Path | None) -> int:
+    """The exit status. What it says goes to the terminal, or its stderr into `log`."""
+    with ExitStack() as stack:
+        # Its stdout never joins ours, which holds the table and nothing else
+        stdout, stderr = sys.stderr, None
+        if log:
+            stderr = stack.enter_context(open(log, "w", encoding="utf-8"))
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL if log else stdout, stderr=stderr
+        )
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()  # it may be saving a checkpoint
+            raise
+
+
+def failure(status: int, log: Path | None, spec: TrainingSpec) -> str:
+    """Why a trainer failed, in its own last words where they were captured."""
+    ended = f"exit status {status}"
+    if status < 0:
+        ended = f"ended by {signal.Signals(-status).name}"
+    if log is None or not log.exists():
+        return f"{ended}; its messages went to the terminal"
+    text = log.read_text(encoding="utf-8", errors="replace")
+    for secret in (getattr(spec, name) for name in SECRETS):
+        if secret and secret in text:
+            text = text.replace(secret, "***")
+            log.write_text(text, encoding="utf-8")
+    return last_line(text) or ended
+
+
+def last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def outcome(ran: Ran) -> str:
+    run = ran.run
+    if run.report is None:
+        return f"{run.status} after {run.seconds:.0f} s: {run.reason}"
+    return f"finished in {run.seconds:.0f} s"
+
+
+def refuse(ran: Sequence[Ran], out: Path) -> NoReturn:
+    """Every trainer took issue with the input: so the input is at fault."""
+    for run in ran:
+        log_file(out, run.run.trainer).unlink(missing_ok=True)
+    with suppress(OSError):  # an empty folder is ours
+        out.rmdir()
+    if sys.stderr.isatty():
+        raise InputError("Every trainer refused the input, for the reasons above.")
+    raise InputError("\n".join(dict.fromkeys(run.run.reason or "" for run in ran)))
+
+
+def write(comparison: Comparison, out: Path) -> Path:
+    """compare.json, then the page that shows it."""
+    try:
+        write_whole(out / CONTENT, json_text(compare_json.as_dict(comparison)))
+        write_whole(out / PAGE, page.page(comparison))
+    except OSError as error:
+        raise InputError(f"--output_dir {out}: {error.strerror}.") from error
+    return out / PAGE
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

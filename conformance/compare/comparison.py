@@ -1,0 +1,264 @@
+"""Where the runs of several trainers differ: pure functions of their reports.
+
+Reads no file and runs nothing. What was not compared never counts as equal: a missing
+step, a missing prediction and a NaN are differences.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any, Literal, NamedTuple
+
+from conformance.compare.metrics import METRICS, metric_differences, metric_values
+from conformance.tolerances import (
+    EXACT,
+    QUANTITIES,
+    TOLERANCES,
+    Tolerance,
+    precision_of,
+)
+from reference_trainers.results import RunReport, StepRecord
+from reference_trainers.spec import TrainingSpec
+
+
+class Prediction(NamedTuple):
+    """A generated summary beside the true one."""
+
+    prediction: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class TrainerRun:
+    """What became of one trainer; a report only where it finished."""
+
+    trainer: str
+    status: Literal["finished", "failed", "not run"]
+    reason: str | None = None
+    """One sentence, where it did not finish."""
+    report: RunReport | None = None
+    predictions: Mapping[int, Prediction] = field(default_factory=dict)
+    """By row."""
+    dropout: float | None = None
+    """Of the model that it trained, where that is known."""
+    seconds: float | None = None
+    """Of the whole process, start to end."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first quantity of a step that two trainers do not agree on."""
+
+    step: int
+    quantity: str
+    a: str
+    b: str
+    a_value: Any
+    b_value: Any
+
+
+@dataclass(frozen=True)
+class LossDifference:
+    """The two trainers that are furthest apart at a step."""
+
+    step: int
+    difference: float
+    a: str
+    b: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two trainers, step by step."""
+
+    a: str
+    b: str
+    steps_compared: int
+    largest_loss_difference: LossDifference | None
+    first_difference: Difference | None
+
+
+@dataclass(frozen=True)
+class ComparedPredictions:
+    """What the trainers generated, row by row."""
+
+    trainers: list[str]
+    """Those that predicted; fewer than two: nothing was compared."""
+    rows: int
+    differing: list[int]
+
+    @property
+    def equal(self) -> bool | None:
+        """None when nothing was compared."""
+        if len(self.trainers) < 2:
+            return None
+        return not self.differing
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One spec, the trainers that ran it, and where they differ."""
+
+    spec: TrainingSpec
+    precision: str
+    runs: list[TrainerRun]
+    pairs: list[Pair]
+    steps: list[LossDifference]
+    """The largest difference between any two trainers at each step."""
+    first_difference: Difference | None
+    input_differences: list[str]
+    metrics: list[str]
+    """Those that two trainers or more report, and that were compared."""
+    metric_differences: list[str]
+    predictions: ComparedPredictions
+
+    @property
+    def tolerances(self) -> dict[str, Tolerance]:
+        """By quantity; what is not a matter of rounding is exact."""
+        return dict.fromkeys(QUANTITIES, EXACT) | TOLERANCES[self.precision]
+
+    @property
+    def finished(self) -> list[TrainerRun]:
+        return [run for run in self.runs if run.report is not None]
+
+    @property
+    def reports(self) -> dict[str, RunReport]:
+        return {run.trainer: run.report for run in self.runs if run.report is not None}
+
+    @property
+    def compared(self) -> bool:
+        """Whether there were two runs to compare at all."""
+        return len(self.finished) >= 2
+
+    @property
+    def largest_loss_difference(self) -> LossDifference | None:
+        return max(self.steps, key=lambda step: step.difference, default=None)
+
+
+def compare(spec: TrainingSpec, runs: Sequence[TrainerRun]) -> Comparison:
+    """All that the page and the table say about the runs of one spec."""
+    precision = precision_of(spec)
+    reports = {run.trainer: run.report for run in runs if run.report is not None}
+    pairs = [
+        _pair(a, b, reports, TOLERANCES[precision]) for a, b in combinations(reports, 2)
+    ]
+    order = ["step", *QUANTITIES]
+    first = min(
+        (pair.first_difference for pair in pairs if pair.first_difference),
+        key=lambda found: (found.step, order.index(found.quantity)),
+        default=None,
+    )
+    return Comparison(
+        spec=spec,
+        precision=precision,
+        runs=list(runs),
+        pairs=pairs,
+        steps=loss_differences(reports),
+        first_difference=first,
+        input_differences=input_differences(spec, reports),
+        metrics=[name for name in METRICS if len(metric_values(name, reports)) > 1],
+        metric_differences=metric_differences(reports, TOLERANCES[precision]["loss"]),
+        predictions=compare_predictions(runs),
+    )
+
+
+def _pair(
+    a: str, b: str, reports: Mapping[str, RunReport], allowed: Mapping[str, Tolerance]
+) -> Pair:
+    steps = loss_differences({a: reports[a], b: reports[b]})
+    return Pair(
+        a=a,
+        b=b,
+        steps_compared=len(steps),
+        largest_loss_difference=max(steps, key=lambda s: s.difference, default=None),
+        first_difference=first_difference(a, b, reports, allowed),
+    )
+
+
+def by_step(report: RunReport) -> dict[int, StepRecord]:
+    return {record.step: record for record in report.steps}
+
+
+def distance(a: float, b: float) -> float:
+    """|a - b|; infinite where either is NaN, which no comparison would notice."""
+    if a == b:
+        return 0.0
+    gap = abs(a - b)
+    return math.inf if math.isnan(gap) else gap
+
+
+def loss_differences(reports: Mapping[str, RunReport]) -> list[LossDifference]:
+    """At each step that two trainers or more took: the two furthest apart."""
+    taken = {trainer: by_step(report) for trainer, report in reports.items()}
+    furthest = []
+    for step in sorted(set().union(*taken.values())):
+        gaps = [
+            LossDifference(
+                step, distance(taken[a][step].loss, taken[b][step].loss), a, b
+            )
+            for a, b in combinations(taken, 2)
+            if step in taken[a] and step in taken[b]
+        ]
+        if gaps:
+            furthest.append(max(gaps, key=lambda gap: gap.difference))
+    return furthest
+
+
+def first_difference(
+    a: str, b: str, reports: Mapping[str, RunReport], allowed: Mapping[str, Tolerance]
+) -> Difference | None:
+    """The first step, and its first quantity, beyond tolerance."""
+    steps_a, steps_b = by_step(reports[a]), by_step(reports[b])
+    for step in sorted(steps_a.keys() | steps_b.keys()):
+        if step not in steps_a or step not in steps_b:
+            said = {True: "taken", False: "not taken"}
+            return Difference(
+                step, "step", a, b, said[step in steps_a], said[step in steps_b]
+            )
+        for quantity in QUANTITIES:
+            x = getattr(steps_a[step], quantity)
+            y = getattr(steps_b[step], quantity)
+            tolerance = allowed.get(quantity, EXACT)
+            same = x == y if tolerance == EXACT else tolerance.allows(x, y)
+            if not same:
+                return Difference(step, quantity, a, b, x, y)
+    return None
+
+
+def input_differences(
+    spec: TrainingSpec, reports: Mapping[str, RunReport]
+) -> list[str]:
+    """Sentences on trainers that did not start from the same spec and rows."""
+    sentences = [
+        f"{trainer} ran another spec than the one given (hash {report.spec_hash[:12]}, "
+        f"expected {spec.hash[:12]})"
+        for trainer, report in reports.items()
+        if report.spec_hash != spec.hash
+    ]
+    for a, b in combinations(reports, 2):
+        splits_a, splits_b = reports[a].splits, reports[b].splits
+        for name in sorted(splits_a.keys() | splits_b.keys()):
+            x, y = splits_a.get(name), splits_b.get(name)
+            if x is None or y is None:
+                without, having = (a, b) if x is None else (b, a)
+                sentences.append(f"{without} reports no {name} rows, {having} does")
+                continue
+            for quantity in ("rows", "dropped", "digest"):
+                v, w = getattr(x, quantity), getattr(y, quantity)
+                if v != w:
+                    sentences.append(f"{name} {quantity}: {a} {v}, {b} {w}")
+                    break  # the rest follows from it
+    return sentences
+
+
+def compare_predictions(runs: Sequence[TrainerRun]) -> ComparedPredictions:
+    """A row that one of them lacks, or has another reference for, differs."""
+    predicted = {run.trainer: run.predictions for run in runs if run.predictions}
+    rows = sorted(set().union(*predicted.values()))
+    differing = [
+        row for row in rows if len({mine.get(row) for mine in predicted.values()}) > 1
+    ]
+    return ComparedPredictions(list(predicted), len(rows), differing)

@@ -1,0 +1,1 @@
+"""The laws, by chapter: each one sentence, then its proof."""

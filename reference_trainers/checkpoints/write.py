@@ -1,0 +1,215 @@
+"""The framework-neutral checkpoint: written whole or not at all, verified, then read.
+
+The same bytes whichever framework wrote them. No pickle is written or read: what else
+lies in the folder is never opened.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from reference_trainers.checkpoints.keep import (
+    checkpoints,
+    remove,
+    rotate,
+)
+from reference_trainers.checkpoints.manifest import (
+    CHECKPOINT_NAME,
+    MANIFEST,
+    MODEL,
+    OPTIMIZER,
+    TRAINER_STATE,
+    FileRecord,
+    Manifest,
+    record_of,
+)
+from reference_trainers.files import (
+    delete_tree,
+    flush,
+    flush_tree,
+    json_of,
+    temporary_sibling,
+)
+from reference_trainers.folder import remove_results
+from reference_trainers.models.source import ModelSource
+from reference_trainers.protocols import Backend, State
+from reference_trainers.report.progress import say
+from reference_trainers.report.record import Record
+from reference_trainers.spec import TrainingSpec
+
+EXP_AVG, EXP_AVG_SQ = "exp_avg.", "exp_avg_sq."
+
+
+class CheckpointWriteFailed(OSError):
+    """The system refused a write (a full disk, say); older checkpoints still stand."""
+
+
+def write(
+    folder: Path,
+    state: State,
+    trainer_state: Mapping[str, Any],
+    run_identity: Mapping[str, Any],
+    write_model_files: Callable[[Path], object],
+    loss_scale: Mapping[str, float] | None = None,
+) -> Manifest:
+    """Writes `folder`, named checkpoint-N: whole, flushed to the disk, or not at all.
+
+    `write_model_files` adds configuration and tokenizer files to the folder it is
+    given. A checkpoint that stands at `folder` is replaced; if the process dies
+    between the two renames, `clean_leftovers` puts it back.
+
+    Raises CheckpointWriteFailed where the system refuses; nothing is left behind then.
+    """
+    step = _step_in_name(folder)
+    temporary = temporary_sibling(folder, "writing")
+    try:
+        delete_tree(temporary)  # of a killed run that had the same process id
+        temporary.mkdir(parents=True)
+        write_model_files(temporary)
+        write_model(temporary, state)
+        _write_tensors(temporary / OPTIMIZER, dict(_moments(state)))
+        (temporary / TRAINER_STATE).write_text(json_of(trainer_state), encoding="utf-8")
+        manifest = Manifest(
+            step=step,
+            updates=state.updates,
+            identity=run_identity,
+            files=_records(temporary),
+            loss_scale=loss_scale,
+        )
+        (temporary / MANIFEST).write_text(manifest.as_json(), encoding="utf-8")
+        flush_tree(temporary)
+        _put_in_place(temporary, folder)
+    except Exception as error:
+        if not _came_from_the_system(error):
+            raise
+        reason = f"{folder} could not be written: {error}."
+        raise CheckpointWriteFailed(reason) from error
+    finally:
+        delete_tree(temporary)  # gone already, unless something failed
+    return manifest
+
+
+def write_model(folder: Path, state: State) -> None:
+    """The weights as `from_pretrained` of any framework wants them."""
+    _write_tensors(folder / MODEL, state.parameters, {"format": "pt"})
+
+
+def _step_in_name(folder: Path) -> int:
+    name = CHECKPOINT_NAME.fullmatch(folder.name)
+    if name is None:
+        raise ValueError(f"{folder.name}: a checkpoint is named checkpoint-N")
+    return int(name[1])
+
+
+def _write_tensors(
+    path: Path,
+    tensors: Mapping[str, np.ndarray],
+    metadata: dict[str, str] | None = None,
+) -> None:
+    # safetensors writes the memory as it lies, so a transposed view would be garbled
+    ordered = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}
+    save_file(ordered, path, metadata=metadata)
+    # ... and lets nobody but the owner read it, whatever the umask allows
+    path.chmod(path.parent.stat().st_mode & 0o666)
+
+
+def _moments(state: State) -> Iterator[tuple[str, np.ndarray]]:
+    for prefix, moments in ((EXP_AVG, state.exp_avg), (EXP_AVG_SQ, state.exp_avg_sq)):
+        for name, value in moments.items():
+            yield prefix + name, value
+
+
+def _records(folder: Path) -> dict[str, FileRecord]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): record_of(path) for path in files}
+
+
+def _put_in_place(written: Path, folder: Path) -> None:
+    replaced = temporary_sibling(folder, "replaced")
+    if os.path.lexists(folder):
+        delete_tree(replaced)
+        folder.rename(replaced)
+    try:
+        written.rename(folder)
+    except OSError:
+        if replaced.exists():
+            replaced.rename(folder)
+        raise
+    flush(folder.parent)
+    delete_tree(replaced)
+
+
+def _came_from_the_system(error: Exception) -> bool:
+    # safetensors and tokenizers report it as errors of their own, from Rust
+    return isinstance(error, OSError) or "(os error " in str(error)
+
+
+class Saver:
+    """Writes checkpoints; a write that fails warns and changes nothing."""
+
+    def __init__(
+        self,
+        spec: TrainingSpec,
+        folder: Path,
+        identity: Mapping[str, Any],
+        model: ModelSource,
+        resumed_at: tuple[Path, int] | None,
+    ):
+        self.spec = spec
+        self.folder = folder
+        self.identity = identity
+        self.model = model
+        self.warnings: list[str] = []
+        self.newest = resumed_at[0] if resumed_at else None
+        self._resumed_at = resumed_at
+
+    def save(self, backend: Backend, record: Record) -> None:
+        """Writes the checkpoint of the step that `record` has reached."""
+        target = self.folder / f"checkpoint-{record.next_step}"
+        try:
+            write(
+                target,
+                backend.state(),
+                record.trainer_state(),
+                self.identity,
+                self.model.save_settings,
+            )
+            self.newest = target
+            self.replace_older_run()
+            rotate(self.folder, self.spec.save_total_limit, record.best_checkpoint)
+        except OSError as error:
+            self.warnings.append(str(error))
+            say(f"{error} Training goes on; older checkpoints still stand.")
+
+    def replace_older_run(self, keep: Iterable[str] = ()) -> None:
+        """Once something new stands in its place, what an earlier run left goes.
+
+        That is everything when the run starts anew, and else the checkpoints of steps
+        that this run goes through again. `keep` names files that are already new.
+        """
+        if self._replaced:
+            return
+        kept = {path.name for path in (self.newest, self._named()) if path}
+        start = self._resumed_at[1] if self._resumed_at else -1
+        for step, path in checkpoints(self.folder):
+            ours = (path / MANIFEST).is_file()
+            newer = step > start or self.spec.overwrite_output_dir
+            if ours and newer and path.name not in kept:
+                remove(path)
+        if self.spec.overwrite_output_dir:
+            remove_results(self.folder, set(keep))
+        self._replaced = True
+
+    _replaced = False
+
+    def _named(self) -> Path | None:
+        """The checkpoint that the run went on from, if it lies in this folder."""
+        if self._resumed_at and self._resumed_at[0].parent.samefile(self.folder):
+            return self._resumed_at[0]
+        return None

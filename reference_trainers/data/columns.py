@@ -1,0 +1,63 @@
+"""Which columns hold text and summary, and what old names of datasets mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reference_trainers.errors import InputError
+from reference_trainers.spec import TrainingSpec
+
+# Old names of datasets, from before every name had an owner -> present ones
+PRESENT_NAMES = {
+    "amazon_reviews_multi": "mteb/amazon_reviews_multi",
+    "big_patent": "NortheasternUniversity/big_patent",
+    "cnn_dailymail": "abisee/cnn_dailymail",
+    "multi_news": "alexfabbri/multi_news",
+    "orange_sum": "EdinburghNLP/orange_sum",
+    "reddit_tifu": "ctr4si/reddit_tifu",
+    "samsum": "knkarthick/samsum",
+    "xsum": "EdinburghNLP/xsum",
+}
+# Text and summary of the usual datasets (transformers' summarization_name_mapping)
+KNOWN_COLUMNS = {
+    "amazon_reviews_multi": ("review_body", "review_title"),
+    "big_patent": ("description", "abstract"),
+    "cnn_dailymail": ("article", "highlights"),
+    "multi_news": ("document", "summary"),
+    "orange_sum": ("text", "summary"),
+    "pn_summary": ("article", "summary"),
+    "psc": ("extract_text", "summary_text"),
+    "reddit_tifu": ("documents", "tldr"),
+    "samsum": ("dialogue", "summary"),
+    "thaisum": ("body", "summary"),
+    "wiki_summary": ("article", "highlights"),
+    "xglue": ("news_body", "news_title"),
+    "xsum": ("document", "summary"),
+}
+
+
+def columns_of(
+    spec: TrainingSpec, source: str, names: Sequence[str]
+) -> tuple[str, str]:
+    """Text and summary column: named, else known for the dataset, else the first two.
+
+    Raises `InputError` that lists the columns where one is missing.
+    """
+    short = {full: old for old, full in PRESENT_NAMES.items()}.get(source, source)
+    known = KNOWN_COLUMNS.get(short)
+    if known is None or not set(known) <= set(names):
+        known = (names[0], names[1] if len(names) > 1 else names[0])
+    text = spec.text_column or known[0]
+    summary = spec.summary_column or known[1]
+    for flag, column in (("text_column", text), ("summary_column", summary)):
+        if column not in names:
+            raise InputError(
+                f"--{flag} {column}: no such column in {source}; "
+                f"it has: {', '.join(names)}."
+            )
+    if text == summary:
+        raise InputError(
+            f"{source}: text and summary are both column {text!r}; it has: "
+            f"{', '.join(names)}. Name two with --text_column and --summary_column."
+        )
+    return text, summary

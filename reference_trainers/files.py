@@ -1,0 +1,65 @@
+"""Whole writes, flushing, listing and sweeping: one of each."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reference_trainers.results import json_text
+
+
+def temporary_sibling(folder: Path, doing: str) -> Path:
+    """A hidden name beside `folder`, which `clean_leftovers` knows as its own."""
+    return folder.with_name(f".{folder.name}.{doing}-{os.getpid()}")
+
+
+def delete_tree(path: Path) -> None:
+    """Deletes a folder, as far as the system lets it; a link, but not its target."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def flush(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def flush_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        flush(path)
+    flush(folder)
+
+
+def files_in(folder: Path) -> list[str]:
+    """Every file below `folder`, relative to it, sorted."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in files)
+
+
+def write_json(path: Path, content: Any) -> None:
+    path.write_text(json_text(content), encoding="utf-8")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all: a reader never sees a part of it."""
+    temporary = path.with_name(f".{path.name}.writing")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def json_of(content: Mapping[str, Any]) -> str:
+    """As transformers writes trainer_state.json: a loss may be NaN."""
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"

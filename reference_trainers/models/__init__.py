@@ -1,0 +1,1 @@
+"""Where a model comes from, and what T5 is in every framework."""

@@ -1,0 +1,227 @@
+"""Where a model comes from: config, tokenizer and weights, as numpy, for any framework.
+
+Reads Hugging Face layout only (config.json and safetensors); never a pickle.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+from reference_trainers.errors import InputError
+from reference_trainers.models.t5 import t5_initial_weights
+from reference_trainers.recipe.plan import Padding
+from reference_trainers.spec import TrainingSpec
+
+WEIGHTS = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+# What a seq2seq model needs; the pickled weights beside it stay where they are
+DOWNLOADED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+# One of them at least; without any, transformers makes up an empty tokenizer
+TOKENIZER_FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "spiece.model", "vocab.json"),
+    *("vocab.txt", "sentencepiece.bpe.model"),
+)
+FROM_SCRATCH = ("t5", "mt5")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """One model before any framework has seen it."""
+
+    folder: Path | None
+    """Where the weights lie; None: they are new, from `seed`."""
+    config: Any
+    """transformers' config."""
+    generation_config: Any
+    """transformers' GenerationConfig."""
+    tokenizer: Any
+    """transformers' tokenizer."""
+    seed: int
+    trust_remote_code: bool = False
+
+    @property
+    def decoder_start_token_id(self) -> int:
+        for source in (self.generation_config, self.config):
+            token = getattr(source, "decoder_start_token_id", None)
+            if token is not None:
+                return token
+        return self.pad_token_id  # T5's start token
+
+    @property
+    def pad_token_id(self) -> int:
+        token = self.tokenizer.pad_token_id
+        return getattr(self.config, "pad_token_id", 0) if token is None else token
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """All weights by Hugging Face name; whole in memory."""
+        if self.folder is None:
+            return t5_initial_weights(self.config, self.seed)
+        index = self.folder / WEIGHTS_INDEX
+        if (self.folder / WEIGHTS).is_file():
+            files = [self.folder / WEIGHTS]
+        else:
+            names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            files = [self.folder / name for name in sorted(set(names.values()))]
+        weights: dict[str, np.ndarray] = {}
+        for file in files:
+            try:
+                weights |= load_file(file)
+            except (OSError, SafetensorError) as error:
+                raise InputError(f"{file}: cannot be read: {error}.") from error
+        return weights
+
+    def save_settings(self, folder: Path) -> None:
+        """Writes config, generation config and tokenizer files into `folder`."""
+        self.config.save_pretrained(folder)
+        self.generation_config.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+    def padding(
+        self, spec: TrainingSpec, multiple_of: int, target_length: int
+    ) -> Padding:
+        """How this model's rows become batches."""
+        return Padding(
+            pad_token_id=self.pad_token_id,
+            decoder_start_token_id=self.decoder_start_token_id,
+            multiple_of=multiple_of,
+            source_length=spec.max_source_length if spec.pad_to_max_length else None,
+            target_length=target_length if spec.pad_to_max_length else None,
+            pads_are_targets=not spec.ignore_pad_token_for_loss,
+        )
+
+
+def load_model(spec: TrainingSpec) -> ModelSource:
+    """The model that a spec names.
+
+    Raises `InputError` for a missing or unreadable one, and for one that is not an
+    encoder-decoder.
+    """
+    if spec.model_name_or_path is None:
+        return _from_scratch(spec)
+    flag = f"--model_name_or_path {spec.model_name_or_path}"
+    folder = _folder_of(spec.model_name_or_path, flag, spec)
+    config = _config(spec.config_name, spec) if spec.config_name else None
+    config = config or _read(AutoConfig, folder, flag, spec)
+    if not getattr(config, "is_encoder_decoder", False):
+        raise InputError(
+            f"{flag}: {config.model_type} is not a sequence-to-sequence model; "
+            "give an encoder-decoder such as T5 or BART."
+        )
+    if not any((folder / name).is_file() for name in (WEIGHTS, WEIGHTS_INDEX)):
+        raise InputError(
+            f"{flag}: holds no {WEIGHTS}. Weights in another format, pickled ones "
+            "among them, are not read: convert them with save_pretrained."
+        )
+    tokenizer = _tokenizer(spec, folder, flag)
+    _check_vocabulary(tokenizer, config, flag)
+    return ModelSource(
+        folder=folder,
+        config=config,
+        generation_config=_generation_config(folder, config),
+        tokenizer=tokenizer,
+        seed=spec.seed,
+        trust_remote_code=spec.trust_remote_code,
+    )
+
+
+def _from_scratch(spec: TrainingSpec) -> ModelSource:
+    if spec.model_type is None:
+        raise InputError(
+            "--model_name_or_path: give a model to fine-tune, or --model_type to "
+            "train a new one."
+        )
+    flag = f"--model_type {spec.model_type}"
+    if spec.model_type not in FROM_SCRATCH:
+        known = ", ".join(FROM_SCRATCH)
+        raise InputError(f"{flag}: a new model can be one of {known}.")
+    if spec.tokenizer_name is None:
+        raise InputError(f"{flag}: give --tokenizer_name too.")
+    tokenizer = _tokenizer(spec, Path(), flag)
+    if spec.config_name:
+        config = _config(spec.config_name, spec)
+    else:
+        config = AutoConfig.for_model(spec.model_type)
+        config.vocab_size = len(tokenizer)
+        config.pad_token_id = config.decoder_start_token_id = tokenizer.pad_token_id
+        config.eos_token_id = tokenizer.eos_token_id
+    _check_vocabulary(tokenizer, config, flag)
+    generation_config = GenerationConfig.from_model_config(config)
+    return ModelSource(None, config, generation_config, tokenizer, spec.seed)
+
+
+def _folder_of(name: str, flag: str, spec: TrainingSpec) -> Path:
+    """A local folder as it is; a Hub name after its download."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise InputError(f"{flag}: no such folder.")
+    patterns = [*DOWNLOADED, "*.py"] if spec.trust_remote_code else DOWNLOADED
+    try:
+        return Path(
+            snapshot_download(
+                name,
+                revision=spec.model_revision,
+                cache_dir=spec.cache_dir,
+                token=spec.token,
+                allow_patterns=patterns,
+            )
+        )
+    except Exception as error:  # the Hub's client raises its HTTP library's errors too
+        raise InputError(
+            f"{flag}: neither a folder nor a model that the Hub gave: "
+            f"{first_line(error)}"
+        ) from error
+
+
+def _config(name: str, spec: TrainingSpec) -> Any:
+    flag = f"--config_name {name}"
+    return _read(AutoConfig, _folder_of(name, flag, spec), flag, spec)
+
+
+def _tokenizer(spec: TrainingSpec, folder: Path, flag: str) -> Any:
+    if spec.tokenizer_name:
+        flag = f"--tokenizer_name {spec.tokenizer_name}"
+        folder = _folder_of(spec.tokenizer_name, flag, spec)
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise InputError(f"{flag}: holds no tokenizer; name one by --tokenizer_name.")
+    return _read(AutoTokenizer, folder, flag, spec)
+
+
+def _read(kind: Any, folder: Path, flag: str, spec: TrainingSpec) -> Any:
+    try:
+        return kind.from_pretrained(
+            folder, trust_remote_code=spec.trust_remote_code, local_files_only=True
+        )
+    except Exception as error:  # transformers lets each file format raise its own
+        what = "config" if kind is AutoConfig else "tokenizer"
+        raise InputError(f"{flag}: no readable {what}: {first_line(error)}") from error
+
+
+def _generation_config(folder: Path, config: Any) -> Any:
+    if (folder / "generation_config.json").is_file():
+        return GenerationConfig.from_pretrained(folder)
+    return GenerationConfig.from_model_config(config)
+
+
+def _check_vocabulary(tokenizer: Any, config: Any, flag: str) -> None:
+    if len(tokenizer) > config.vocab_size:
+        raise InputError(
+            f"{flag}: the tokenizer has {len(tokenizer)} tokens but the model knows "
+            f"{config.vocab_size}; give the model's own tokenizer."
+        )
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's message, as a sentence."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".") + "."

@@ -1,0 +1,1 @@
+"""What a run is: pure functions and numbers; numpy alone."""

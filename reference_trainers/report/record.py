@@ -1,0 +1,203 @@
+"""The record of a run while it runs: updates, log lines, metrics."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from reference_trainers.data.batches import GlobalBatch
+from reference_trainers.errors import InputError
+from reference_trainers.protocols import Update
+from reference_trainers.recipe.plan import Plan
+from reference_trainers.report.progress import say
+from reference_trainers.results import StepRecord, row_ids_of
+from reference_trainers.spec import TrainingSpec
+
+
+class Record:
+    """Updates stay on the device until a line is due: then all are read at once."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        spec: TrainingSpec,
+        folder: Path,
+        first_step: int = 0,
+        trainer_state: Mapping[str, Any] | None = None,
+    ):
+        """`trainer_state` is that of the checkpoint a run goes on from."""
+        before = trainer_state or {}
+        self.plan = plan
+        self.spec = spec
+        self.folder = folder
+        self.first_step = first_step
+        self.steps: list[StepRecord] = []
+        self.evaluations: list[dict[str, float]] = []
+        self.log_history: list[dict[str, Any]] = list(before.get("log_history", []))
+        """As transformers' trainer_state.json has it."""
+        self.best_metric: float | None = before.get("best_metric")
+        self.best_step: int | None = before.get("best_global_step")
+        self._pending: list[tuple[StepRecord, Update]] = []
+        self._logged = 0
+        self._clock = self.started = time.perf_counter()
+        self._bar = tqdm(
+            desc="train",
+            total=plan.total_steps,
+            initial=first_step,
+            leave=False,
+            disable=spec.disable_tqdm or not sys.stderr.isatty(),
+        )
+        self._board: Any = None
+
+    def log_to_tensorboard(self, folder: Path) -> None:
+        """Also writes every log line as TensorBoard events into `folder`."""
+        # Here, because it loads TensorFlow where that is installed
+        from tensorboard.summary import Writer
+
+        self._board = Writer(str(folder))
+
+    @property
+    def next_step(self) -> int:
+        return self.first_step + len(self.steps) + len(self._pending)
+
+    def add(self, batch: GlobalBatch, update: Update, learning_rate: float) -> None:
+        """Remembers an update; does not wait for it."""
+        now = time.perf_counter()
+        seconds, self._clock = now - self._clock, now
+        known = StepRecord(
+            step=batch.step,
+            epoch=self.plan.epoch_at(batch.step + 1),
+            row_ids=row_ids_of(batch.row_ids, self.plan.rows),
+            learning_rate=learning_rate,
+            loss=math.nan,
+            grad_norm=math.nan,
+            target_tokens=batch.target_tokens,
+            seconds=seconds,
+        )
+        self._pending.append((known, update))
+        self._bar.update()
+
+    def read(self) -> None:
+        """Waits for the pending updates.
+
+        Raises `InputError` at the first whose loss or gradient is not finite.
+        """
+        pending, self._pending = self._pending, []
+        for known, update in pending:
+            loss, norm = float(update.loss), float(update.grad_norm)
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise InputError(
+                    f"step {known.step}: the loss is {loss:g} and the gradient norm "
+                    f"{norm:g}. It is in no checkpoint; try a lower --learning_rate."
+                )
+            self.steps.append(replace(known, loss=loss, grad_norm=norm))
+        if pending:  # the wait belongs to the step that was waited for
+            now = time.perf_counter()
+            waited, self._clock = now - self._clock, now
+            last = self.steps[-1]
+            self.steps[-1] = replace(last, seconds=last.seconds + waited)
+
+    def log(self) -> None:
+        """One line: the mean loss since the last, and where the run is."""
+        self.read()
+        new, self._logged = self.steps[self._logged :], len(self.steps)
+        if not new:
+            return
+        last = new[-1]
+        values = {
+            "loss": sum(step.loss for step in new) / len(new),
+            "grad_norm": last.grad_norm,
+            "learning_rate": last.learning_rate,
+            "epoch": last.epoch,
+        }
+        self._add_to_history("train", values, last.step + 1)
+
+    def log_metrics(self, metrics: dict[str, float]) -> None:
+        """An evaluation while training."""
+        self.read()
+        step = self.next_step
+        self.evaluations.append({"step": step, **metrics})
+        self._add_to_history(
+            "eval", {**metrics, "epoch": self.plan.epoch_at(step)}, step
+        )
+        if self.spec.load_best_model_at_end and self.plan.saves_after(step - 1):
+            self._keep_best(metrics, step)
+
+    def _keep_best(self, metrics: dict[str, float], step: int) -> None:
+        name = f"eval_{self.spec.best_metric}"
+        if name not in metrics:
+            known = ", ".join(key.removeprefix("eval_") for key in metrics)
+            raise InputError(
+                f"--metric_for_best_model {self.spec.metric_for_best_model}: "
+                f"no such metric; there are: {known}."
+            )
+        value, best = metrics[name], self.best_metric
+        sign = 1 if self.spec.more_is_better else -1
+        if best is None or sign * value > sign * best:
+            self.best_metric, self.best_step = value, step
+
+    @property
+    def best_checkpoint(self) -> Path | None:
+        if self.best_step is None:
+            return None
+        return self.folder / f"checkpoint-{self.best_step}"
+
+    def leave_out_this_time(self) -> None:
+        """What was done since the last update, a save say, is no part of the next."""
+        self._clock = time.perf_counter()
+
+    def trainer_state(self) -> dict[str, Any]:
+        """trainer_state.json, in the fields of transformers' TrainerState."""
+        best = self.best_checkpoint
+        return {
+            "global_step": self.next_step,
+            "max_steps": self.plan.total_steps,
+            "epoch": self.plan.epoch_at(self.next_step),
+            "train_batch_size": self.plan.per_device_batch,
+            "logging_steps": self.plan.logging_steps,
+            "eval_steps": self.plan.eval_steps or 0,
+            "save_steps": self.plan.save_steps or 0,
+            "best_metric": self.best_metric,
+            "best_global_step": self.best_step,
+            "best_model_checkpoint": best.name if best else None,
+            "log_history": self.log_history,
+        }
+
+    def _add_to_history(self, kind: str, values: dict[str, float], step: int) -> None:
+        self.log_history.append({**values, "step": step})
+        if self._board is not None:
+            for name, value in values.items():
+                tag = f"{kind}/{name.removeprefix('eval_')}"
+                self._board.add_scalar(tag, value, step)
+        shown = "  ".join(f"{name} {value:.6g}" for name, value in values.items())
+        say(f"step {step}/{self.plan.total_steps}  {shown}")
+
+    def train_metrics(self, rows: int) -> dict[str, float]:
+        """What train_results.json says; of the steps of this run."""
+        done = len(self.steps)
+        metrics = {
+            "epoch": self.plan.epoch_at(self.next_step),
+            "train_samples": rows,
+        }
+        if done:
+            seconds = max(time.perf_counter() - self.started, 1e-9)
+            passed = sum(self.plan.rows_of(step.step) for step in self.steps)
+            metrics |= {
+                "train_loss": sum(step.loss for step in self.steps) / done,
+                "train_runtime": round(seconds, 4),
+                "train_samples_per_second": round(passed / seconds, 3),
+                "train_steps_per_second": round(done / seconds, 3),
+            }
+        return metrics
+
+    def close(self) -> None:
+        self._bar.close()
+        if self._board is not None:
+            self._board.close()
