@@ -203,7 +203,7 @@ importlib.util.find_spec = lambda name, *rest: (
 )
 from tests.leaves.test_backends import *
 from transformers import T5Config
-from reference_trainers.initial_weights import t5_initial_weights
+from reference_trainers.models.t5 import t5_initial_weights
 
 config = T5Config(vocab_size=101, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
 weights = t5_initial_weights(config, 0)
