@@ -111,7 +111,7 @@ def _stopped_outside_training(number: int, frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def main(trainer: Trainer, arguments: Sequence[str] | None = None) -> None:
+def main(trainer: Trainer, arguments: Sequence[str] | None = None) -> int:
     """The command line of one trainer; bad input ends it with status 2."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     traceback = "--traceback" in arguments
@@ -132,3 +132,4 @@ def main(trainer: Trainer, arguments: Sequence[str] | None = None) -> None:
         for kind, handler in before.items():
             signal.signal(kind, handler)
     sys.stdout.write(json_text(report.metrics))
+    return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +12,33 @@ from typing import Any
 
 from reference_trainers.results import json_text
 
+STAGE = "results"  # what the folder of unfinished results is named after
+_LEFTOVER = re.compile(
+    rf"\.(?P<name>checkpoint-[0-9]+|{STAGE})"
+    r"\.(?P<doing>writing|replaced|deleting)-[0-9a-z_]+"
+)
 
-def temporary_sibling(folder: Path, doing: str) -> Path:
-    """A hidden name beside `folder`, which `clean_leftovers` knows as its own."""
-    return folder.with_name(f".{folder.name}.{doing}-{os.getpid()}")
+
+def temporary_sibling(path: Path, doing: str) -> Path:
+    """A hidden name beside `path`; that of a checkpoint is known to `sweep`."""
+    return path.with_name(f".{path.name}.{doing}-{os.getpid()}")
+
+
+def sweep(output_dir: Path) -> None:
+    """Clears away what killed runs left of their writes, deletions and results.
+
+    A checkpoint that was just being replaced goes back to its name. Call it only
+    under the folder's lock: another run's unfinished write looks the same.
+    """
+    for path in sorted(output_dir.iterdir()):
+        leftover = _LEFTOVER.fullmatch(path.name)
+        if leftover is None:
+            continue
+        name = output_dir / leftover["name"]
+        if leftover["doing"] == "replaced" and not name.exists():
+            path.rename(name)
+        else:
+            delete_tree(path)
 
 
 def delete_tree(path: Path) -> None:
@@ -52,7 +76,7 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """Writes a text file whole or not at all: a reader never sees a part of it."""
-    temporary = path.with_name(f".{path.name}.writing")
+    temporary = temporary_sibling(path, "writing")
     with open(temporary, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

@@ -5,17 +5,18 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from reference_trainers.errors import InputError
-from reference_trainers.files import files_in
+from reference_trainers.files import STAGE, files_in, flush, sweep
 from reference_trainers.spec import TrainingSpec
 
-STAGE = ".results-"
 # Everything that a run can leave in its output folder, beside checkpoints
 RESULT_FILES = {
     *("README.md", "run_report.json", "trainer_state.json", "all_results.json"),
@@ -34,54 +35,52 @@ def output_folder(spec: TrainingSpec) -> Path:
     return Path(spec.output_dir).expanduser()
 
 
-def is_occupied(folder: Path) -> bool:
-    """Whether a run would find something there.
+@dataclass(frozen=True)
+class Claim:
+    """An output folder that is this run's alone."""
 
-    Raises `InputError` where a file has the folder's name.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--output_dir {folder}: is a file, not a folder.")
-    return folder.is_dir() and any(
-        not path.name.startswith(STAGE) for path in folder.iterdir()
-    )
+    folder: Path
+    stage: Path
+    """A folder in it for results that are not finished."""
+    occupied: bool
+    """Whether something was in the folder."""
+    warnings: list[str]
 
 
 @contextmanager
-def staging(folder: Path) -> Iterator[Path]:
-    """A folder for results that are not finished; gone at the end, whatever happens.
+def claimed(folder: Path) -> Iterator[Claim]:
+    """Locks the folder, sweeps it, and makes the stage; the stage is gone at the end.
 
-    `publish` moves its files into `folder`. Where the run fails before, nothing is left
-    behind, not even `folder` if it was not there before.
+    `publish` moves the staged files into the folder. Where the run fails before,
+    nothing is left behind, not even the folder if it was not there before.
+    Raises `InputError` where it is a file, is locked, or can't be written.
     """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--output_dir {folder}: is a file, not a folder.")
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    stage = folder / f"{STAGE}{os.getpid()}"
-    try:
-        stage.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(
-            f"--output_dir {folder}: cannot be written: {error.strerror}."
-        ) from error
-    try:
-        yield stage
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-        for path in missing:  # the innermost first; one that holds results stays
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
-
-
-def clean_stages(folder: Path, stage: Path) -> None:
-    """Removes what killed runs staged; call it only under the folder's lock."""
-    for path in folder.glob(f"{STAGE}*"):
-        if path != stage:
-            shutil.rmtree(path, ignore_errors=True)
+    with Lock(folder) as lock:
+        try:
+            sweep(folder)
+            occupied = any(folder.iterdir())
+            stage = Path(tempfile.mkdtemp(prefix=f".{STAGE}.writing-", dir=folder))
+            stage.chmod(folder.stat().st_mode & 0o777)
+        except OSError as error:
+            raise InputError(
+                f"--output_dir {folder}: cannot be written: {error.strerror}."
+            ) from error
+        try:
+            yield Claim(folder, stage, occupied, lock.warnings)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+            for path in missing:  # the innermost first; one that holds results stays
+                if path.is_dir() and not any(path.iterdir()):
+                    path.rmdir()
 
 
 def publish(stage: Path, folder: Path) -> None:
     """Moves every staged file into `folder`, flushed."""
     for name in files_in(stage):
-        with open(stage / name, "rb") as file:
-            os.fsync(file.fileno())
+        flush(stage / name)
         (folder / name).parent.mkdir(exist_ok=True)
         (stage / name).replace(folder / name)
 

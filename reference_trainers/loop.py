@@ -7,37 +7,32 @@ is everything random in it: there is nothing to rewind.
 from __future__ import annotations
 
 from reference_trainers.data.batches import GlobalBatch, Rows, global_batch
-from reference_trainers.protocols import Backend, Progress, SteppingBackend, Update
+from reference_trainers.protocols import Backend, Hooks, Update
 from reference_trainers.recipe.plan import Plan
 
 
-def fit(backend: SteppingBackend, rows: Rows, plan: Plan, run: Progress) -> None:
+def fit(backend: Backend, rows: Rows, plan: Plan, hooks: Hooks) -> None:
     """Trains to ``plan.total_steps``: one global batch, one update, then what is due.
 
     Raises `TrainingStopped` after a finished and saved step when a signal asked for it.
     """
-    for step in range(run.step, plan.total_steps):
-        batch = global_batch(rows, plan, step)
+    for step in range(hooks.step, plan.total_steps):
+        batch = global_batch(rows, plan, step).share(backend.world)
         learning_rate = plan.learning_rate(step)
-        update = backend.train_step(batch, learning_rate, step)
-        after_update(backend, plan, run, batch, update, learning_rate)
+        update = backend.train_step(batch, learning_rate)
+        after_update(plan, hooks, batch, update, learning_rate)
 
 
 def after_update(
-    backend: Backend,
-    plan: Plan,
-    run: Progress,
-    batch: GlobalBatch,
-    update: Update,
-    learning_rate: float,
+    plan: Plan, hooks: Hooks, batch: GlobalBatch, update: Update, learning_rate: float
 ) -> None:
     """What is due after an update, whoever made it."""
-    run.record(batch, update, learning_rate)
+    hooks.record(batch, update, learning_rate)
     if plan.logs_after(batch.step):
-        run.log()
+        hooks.log()
     if plan.evaluates_after(batch.step):
-        run.evaluate(backend)
-    if plan.saves_after(batch.step) or run.stop:
-        run.save(backend)
-    if run.stop:
-        raise run.stop
+        hooks.evaluate()
+    if plan.saves_after(batch.step) or hooks.stop:
+        hooks.save()
+    if hooks.stop:
+        raise hooks.stop

@@ -1,13 +1,15 @@
-"""The protocols: a trainer, a backend, and what a backend is told of its run."""
+"""The protocols: a trainer, a backend, and what a training loop is told of its run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, SupportsFloat
 
 import numpy as np
+
+from reference_trainers.world import World
 
 if TYPE_CHECKING:
     from reference_trainers.data.batches import Batch, GlobalBatch, Rows
@@ -25,10 +27,14 @@ class Trainer(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def refuses(self) -> Mapping[str, str]:
+        """Flags that it can't honour -> the sentence that refuses each."""
+
     def run(self, spec: TrainingSpec) -> RunReport:
         """Runs `spec` and writes its output folder.
 
-        Raises `InputError` for what the user can mend, `TrainingStopped` on a signal.
+        Raises `InputError` for what the user can fix, `TrainingStopped` on a signal.
         """
 
 
@@ -59,41 +65,11 @@ class State:
     """Updates that changed the parameters: AdamW's bias correction counts these."""
 
 
-class Backend(Protocol):
-    """What a framework supplies to get the shared loop; numpy at the boundary.
-
-    Beside this, one of two ways to train: `train_step`, or a `fit` of its own.
-    """
-
-    devices: int
-    """Data-parallel devices; a micro-batch holds this many per-device batches."""
-    pad_to_multiple_of: int
-    """Lengths are rounded up to it, which bounds the number of compiled programs."""
-
-    @classmethod
-    def load(cls, spec: TrainingSpec, source: ModelSource) -> Self:
-        """The model of `source`, in `spec.dtype`, ready to train or generate."""
-
-    def evaluate(self, batch: Batch) -> tuple[float, int]:
-        """Summed token loss of a batch, and its number of target tokens."""
-
-    def generate(self, batch: Batch, settings: GenerationSettings) -> np.ndarray:
-        """Token ids, int (batch, length <= settings.max_length), start token first."""
-
-    def state(self) -> State:
-        """A copy of parameters and moments on the host."""
-
-    def restore(self, state: State) -> None:
-        """Goes on from `state`, whichever framework it came from."""
-
-
-class Progress(Protocol):
-    """Where a run stands, and what it does beside training."""
+class Hooks(Protocol):
+    """Where a run stands, and what is done beside training."""
 
     step: int
     """The first step to take: 0, or where the checkpoint left off."""
-    checkpoint: Path | None
-    """The checkpoint that a run goes on from; its state is restored already."""
 
     @property
     def stop(self) -> TrainingStopped | None:
@@ -104,20 +80,78 @@ class Progress(Protocol):
 
     def log(self) -> None: ...
 
-    def evaluate(self, backend: Backend) -> None: ...
+    def evaluate(self) -> None: ...
 
-    def save(self, backend: Backend) -> None: ...
-
-
-class SteppingBackend(Backend, Protocol):
-    """A backend that the shared loop trains."""
-
-    def train_step(self, batch: GlobalBatch, learning_rate: float, step: int) -> Update:
-        """One optimizer update on one global batch."""
+    def save(self) -> None: ...
 
 
-class FittingBackend(Backend, Protocol):
-    """A backend that brings the training loop of its framework."""
+class Backend(Protocol):
+    """What a framework supplies to get the shared loop; numpy at the boundary.
 
-    def fit(self, rows: Rows, plan: Plan, run: Progress) -> None:
-        """Trains as `loop.fit` does; calls `loop.after_update` after every update."""
+    A backend is derived from this class: what has a value here may be left out.
+    """
+
+    world: World = World()
+    """Which process this is among those of the run."""
+    devices: int = 1
+    """Data-parallel devices in all processes; a micro-batch holds this many
+    per-device batches."""
+    pad_to_multiple_of: int = 1
+    """Lengths are rounded up to it, which bounds the number of compiled programs."""
+    uniform_batches: bool = False
+    """Every batch has all its rows, empty ones where rows are missing, and the
+    micro-batches of an update one length: for programs compiled for a shape."""
+    fit: Callable[[Rows, Plan, Hooks], None] | None = None
+    """A training loop of the framework's own, in place of `loop.fit`; it calls
+    `loop.after_update` after every update."""
+
+    @property
+    def device_kind(self) -> str:
+        """What the report calls the device."""
+        return "cpu"
+
+    @property
+    def compilations(self) -> int | None:
+        """Programs compiled so far, where the framework compiles."""
+        return None
+
+    @classmethod
+    @abstractmethod
+    def load(cls, spec: TrainingSpec, source: ModelSource) -> Self:
+        """The model of `source`, in `spec.dtype`, ready to train or generate."""
+
+    def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
+        """One optimizer update on one global batch, which carries its own tokens,
+        seeds and rows. What has a `fit` of its own needs none."""
+        raise TypeError(f"{type(self).__name__} has neither train_step nor fit")
+
+    @abstractmethod
+    def evaluate(self, batch: Batch) -> tuple[float, int]:
+        """Summed token loss of a batch, and its number of target tokens."""
+
+    @abstractmethod
+    def generate(self, batch: Batch, settings: GenerationSettings) -> np.ndarray:
+        """Token ids, int (batch, length <= settings.max_length), start token first."""
+
+    @abstractmethod
+    def state(self) -> State:
+        """A copy of parameters and moments on the host."""
+
+    @abstractmethod
+    def restore(self, state: State) -> None:
+        """Takes over `state`, whichever framework it came from.
+
+        Parameters that it leaves out stay as they are.
+        """
+
+    @abstractmethod
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Of the parameters, by the names of `state`; copies nothing."""
+
+    def reduce(self, values: np.ndarray) -> np.ndarray:
+        """Sums over all processes; the identity where there is one."""
+        return values
+
+    def peak_memory_bytes(self) -> int | None:
+        """The most that the device held at a time, where it tells."""
+        return None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from importlib.metadata import (
     Distribution,
     EntryPoint,
@@ -17,10 +17,45 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from reference_trainers.errors import InputError
-from reference_trainers.protocols import Trainer
+from reference_trainers.protocols import Backend, Trainer
+from reference_trainers.results import RunReport
+from reference_trainers.spec import TrainingSpec
 
 GROUP = "reference_trainers.trainers"
 ORACLE = "pytorch"  # transformers' own model and Trainer
+
+
+@dataclass(frozen=True)
+class SharedTrainer:
+    """A trainer made of a backend and the shared life of a run."""
+
+    name: str
+    backend: str | type[Backend]
+    """The class, or "module:attribute" of it: flags and files are checked before the
+    framework is imported, which takes seconds."""
+    trains_by_default: bool = False
+    """Train and evaluate where no do_* flag is given (the Accelerate script)."""
+    refuses: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, spec: TrainingSpec) -> RunReport:
+        """Runs `spec` and writes its output folder.
+
+        Raises `InputError` for what the user can fix, `TrainingStopped` on a signal.
+        """
+        from reference_trainers.run import run  # here: it loads transformers
+
+        if not spec.trains_evaluates_or_predicts:
+            if not self.trains_by_default:
+                raise InputError(
+                    "There is nothing to do: give --do_train, --do_eval, --do_predict."
+                )
+            spec = replace(spec, do_train=True, do_eval=True)
+        return run(self.name, self.backend_class, spec)
+
+    def backend_class(self) -> type[Backend]:
+        if isinstance(self.backend, str):
+            return pkgutil.resolve_name(self.backend)
+        return self.backend
 
 
 @dataclass(frozen=True)
@@ -110,9 +145,7 @@ def _as_trainer(name: str, found: Any) -> Trainer:
     if callable(getattr(found, "run", None)):
         return found
     if callable(getattr(found, "load", None)):
-        from reference_trainers.run import BackendTrainer  # here: only for backends
-
-        return BackendTrainer(name, found)
+        return SharedTrainer(name, found)
     raise InputError(
         f"--trainer {name}: has neither run (a Trainer) nor load (a Backend)."
     )

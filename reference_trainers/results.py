@@ -34,7 +34,10 @@ class StepRecord:
     """Global norm of the averaged gradient, before clipping."""
     target_tokens: int
     seconds: float
-    """Wall-clock time since the step before it ended, or since training began."""
+    """Wall-clock time since the step before it ended, or since training began; without
+    the evaluations and saves between them."""
+    compiled: bool = False
+    """Whether a program was compiled in it."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import pytest
 
 from reference_trainers import __main__, registry
 from reference_trainers.errors import InputError
-from reference_trainers.registry import find_trainer, listed
-from reference_trainers.run import BackendTrainer
+from reference_trainers.protocols import Backend
+from reference_trainers.registry import SharedTrainer, find_trainer, listed
 
 OURS = ["accelerate", "flax", "pytorch", "tensorflow"]
 
@@ -27,11 +27,8 @@ class SomeTrainer:
         return spec
 
 
-class SomeBackend:
+class SomeBackend(Backend):
     """As much of a `Backend` as is looked at before a run."""
-
-    devices = 1
-    pad_to_multiple_of = 1
 
     @classmethod
     def load(cls, spec, model):
@@ -114,7 +111,7 @@ def test_a_trainer_is_taken_as_it_is(third_party):
 
 def test_a_backend_gets_the_shared_life_of_a_run(third_party):
     found = find_trainer("somebody_else:Backend")
-    assert isinstance(found, BackendTrainer)
+    assert isinstance(found, SharedTrainer)
     assert found.name == "somebody_else:Backend"
     assert found.backend_class() is SomeBackend
 

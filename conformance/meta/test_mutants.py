@@ -14,7 +14,7 @@ from conformance.profiles import PROFILES
 from conformance.runs import Inputs, Runs, build_inputs
 from reference_trainers.data.batches import GlobalBatch
 from reference_trainers.protocols import State, Update
-from reference_trainers.run import BackendTrainer
+from reference_trainers.registry import SharedTrainer
 
 pytest.importorskip(
     "torch", reason="not run: the mutants are of the Accelerate trainer"
@@ -42,26 +42,30 @@ class ForgetsTheUpdates(Sound):
 class AveragesMicroBatches(Sound):
     """The mean of the means of the micro-batches, as transformers 4 does."""
 
-    def train_step(self, batch: GlobalBatch, learning_rate: float, step: int) -> Update:
+    def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
         first = batch.micro_batches[0]
         equal = replace(batch, micro_batches=(first,) * len(batch.micro_batches))
-        return super().train_step(equal, learning_rate, step)
+        return super().train_step(equal, learning_rate)
 
 
 class CarriesDropout(Sound):
     """Dropout goes on from wherever the generator is."""
 
-    def train_step(self, batch: GlobalBatch, learning_rate: float, step: int) -> Update:
-        anything = int.from_bytes(os.urandom(3))
-        return super().train_step(batch, learning_rate, anything)
+    def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
+        parts = [
+            replace(part, seed=int.from_bytes(os.urandom(3)))
+            for part in batch.micro_batches
+        ]
+        batch = replace(batch, micro_batches=tuple(parts))
+        return super().train_step(batch, learning_rate)
 
 
 class ClipsNothing(Sound):
     """Accepts `max_grad_norm` and ignores it."""
 
-    def train_step(self, batch: GlobalBatch, learning_rate: float, step: int) -> Update:
+    def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
         spec, self.spec = self.spec, replace(self.spec, max_grad_norm=0.0)
-        update = super().train_step(batch, learning_rate, step)
+        update = super().train_step(batch, learning_rate)
         self.spec = spec
         return update
 
@@ -69,8 +73,8 @@ class ClipsNothing(Sound):
 class IgnoresTheRate(Sound):
     """Trains at the peak rate all the time: it reports well and learns otherwise."""
 
-    def train_step(self, batch: GlobalBatch, learning_rate: float, step: int) -> Update:
-        return super().train_step(batch, self.spec.learning_rate, step)
+    def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
+        return super().train_step(batch, self.spec.learning_rate)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +88,7 @@ MakeRuns = Callable[[type], Runs]
 @pytest.fixture
 def runs(inputs: Inputs, tmp_path: Path) -> MakeRuns:
     def make(backend: type) -> Runs:
-        trainer = BackendTrainer(backend.__name__, backend)
+        trainer = SharedTrainer(backend.__name__, backend)
         return Runs(trainer, PROFILES["cpu"], inputs, tmp_path)
 
     return make

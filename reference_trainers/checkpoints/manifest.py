@@ -41,11 +41,11 @@ class Manifest:
     """What a checkpoint is and what each of its files must be."""
 
     step: int
-    """Steps done: the run goes on with the step of this number, counted from 0."""
+    """Steps done: a resumed run begins with the step of this number, counted from 0."""
     updates: int
     """`State.updates`: fewer than steps where fp16 overflowed."""
     identity: Mapping[str, Any]
-    """What may not change when the run goes on; see `compare_identity`."""
+    """What may not change at a resume; see `require_same_run`."""
     files: Mapping[str, FileRecord]
     """By path in the folder."""
     loss_scale: Mapping[str, float] | None = None
@@ -59,8 +59,20 @@ class Manifest:
         return json_of(content | {"digest": digest})
 
 
-def verify(folder: Path) -> Manifest:
-    """Its manifest, once each file is found to be what the manifest says.
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose files have been verified."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def step(self) -> int:
+        return self.manifest.step
+
+
+def verify(folder: Path) -> Checkpoint:
+    """The checkpoint, once each file is found to be what its manifest says.
 
     Raises CheckpointError, which names the first thing that is wrong.
     """
@@ -76,7 +88,7 @@ def verify(folder: Path) -> Manifest:
     named = CHECKPOINT_NAME.fullmatch(folder.name)
     if named and manifest.step != int(named[1]):
         raise CheckpointError(folder, f"holds step {manifest.step}: it was renamed")
-    return manifest
+    return Checkpoint(folder, manifest)
 
 
 def record_of(path: Path) -> FileRecord:

@@ -25,6 +25,7 @@ from reference_trainers.checkpoints.manifest import (
     MODEL,
     OPTIMIZER,
     TRAINER_STATE,
+    Checkpoint,
     FileRecord,
     Manifest,
     record_of,
@@ -62,7 +63,7 @@ def write(
 
     `write_model_files` adds configuration and tokenizer files to the folder it is
     given. A checkpoint that stands at `folder` is replaced; if the process dies
-    between the two renames, `clean_leftovers` puts it back.
+    between the two renames, `files.sweep` puts it back.
 
     Raises CheckpointWriteFailed where the system refuses; nothing is left behind then.
     """
@@ -151,23 +152,28 @@ def _came_from_the_system(error: Exception) -> bool:
 
 
 class Saver:
-    """Writes checkpoints; a write that fails warns and changes nothing."""
+    """Writes the checkpoints of one run; a write that fails warns, no more.
+
+    Once something new stands in its place, what an earlier run left goes: everything
+    where the run starts anew, else the checkpoints of steps that it goes through again.
+    """
 
     def __init__(
         self,
         spec: TrainingSpec,
         folder: Path,
         identity: Mapping[str, Any],
-        model: ModelSource,
-        resumed_at: tuple[Path, int] | None,
+        source: ModelSource,
+        resumed: Checkpoint | None,
     ):
         self.spec = spec
         self.folder = folder
         self.identity = identity
-        self.model = model
+        self.source = source
+        self.newest = resumed.folder if resumed else None
         self.warnings: list[str] = []
-        self.newest = resumed_at[0] if resumed_at else None
-        self._resumed_at = resumed_at
+        self._resumed = resumed
+        self._replaced = False
 
     def save(self, backend: Backend, record: Record) -> None:
         """Writes the checkpoint of the step that `record` has reached."""
@@ -178,25 +184,22 @@ class Saver:
                 backend.state(),
                 record.trainer_state(),
                 self.identity,
-                self.model.save_settings,
+                self.source.save_settings,
             )
             self.newest = target
             self.replace_older_run()
-            rotate(self.folder, self.spec.save_total_limit, record.best_checkpoint)
+            kept = [path for path in (target, record.best_checkpoint) if path]
+            rotate(self.folder, self.spec.save_total_limit, kept)
         except OSError as error:
             self.warnings.append(str(error))
             say(f"{error} Training goes on; older checkpoints still stand.")
 
     def replace_older_run(self, keep: Iterable[str] = ()) -> None:
-        """Once something new stands in its place, what an earlier run left goes.
-
-        That is everything when the run starts anew, and else the checkpoints of steps
-        that this run goes through again. `keep` names files that are already new.
-        """
+        """Removes what an earlier run left, once; `keep` names files that are new."""
         if self._replaced:
             return
         kept = {path.name for path in (self.newest, self._named()) if path}
-        start = self._resumed_at[1] if self._resumed_at else -1
+        start = self._resumed.step if self._resumed else -1
         for step, path in checkpoints(self.folder):
             ours = (path / MANIFEST).is_file()
             newer = step > start or self.spec.overwrite_output_dir
@@ -206,10 +209,8 @@ class Saver:
             remove_results(self.folder, set(keep))
         self._replaced = True
 
-    _replaced = False
-
     def _named(self) -> Path | None:
-        """The checkpoint that the run went on from, if it lies in this folder."""
-        if self._resumed_at and self._resumed_at[0].parent.samefile(self.folder):
-            return self._resumed_at[0]
+        """The checkpoint that the run resumed from, if it lies in this folder."""
+        if self._resumed and self._resumed.folder.parent.samefile(self.folder):
+            return self._resumed.folder
         return None

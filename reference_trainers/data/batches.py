@@ -1,15 +1,17 @@
-"""Rows -> padded numpy batches, labels, decoder inputs and token counts."""
+"""Rows -> batches: rectangles of tokens, padded once, that carry all a step needs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from reference_trainers.recipe.plan import Padding, Plan
+from reference_trainers.recipe.randomness import dropout_seed
 from reference_trainers.recipe.sampling import rows_at
+from reference_trainers.world import World
 
 NO_TARGET = -100  # the label that no loss counts: torch's cross entropy skips it
 
@@ -22,61 +24,97 @@ class Rows(Protocol):
     def __getitem__(self, ids: Sequence[int]) -> Mapping[str, Sequence]: ...
 
 
+class Arrays(NamedTuple):
+    """The four arrays of a batch, numpy's or a framework's; int32."""
+
+    input_ids: Any
+    """(batch, source)"""
+    attention_mask: Any
+    """(batch, source): 1 at a token, 0 at padding."""
+    decoder_input_ids: Any
+    """(batch, target): the labels, shifted right by one."""
+    labels: Any
+    """(batch, target): the next token, or -100 where there is no target."""
+
+
 @dataclass(frozen=True)
 class Batch:
-    """One micro-batch; int32 arrays."""
+    """One micro-batch, or a batch to evaluate."""
 
-    input_ids: np.ndarray
-    """(batch, source)"""
-    attention_mask: np.ndarray
-    """(batch, source): 1 at a token, 0 at padding."""
-    decoder_input_ids: np.ndarray
-    """(batch, target): the labels, shifted right by one."""
-    labels: np.ndarray
-    """(batch, target): the next token, or -100 where there is no target."""
+    arrays: Arrays
+    rows: int
+    """Rows that are there; those behind them are empty: no token and no target."""
+    seed: int = 0
+    """What is random in a step is a hash of it; 31 bits (recipe/randomness.py)."""
 
     @property
     def target_tokens(self) -> int:
-        return int((self.labels != NO_TARGET).sum())
+        return int((self.arrays.labels != NO_TARGET).sum())
 
 
 @dataclass(frozen=True)
 class GlobalBatch:
-    """The rows of one update, as the micro-batches that a device holds at a time."""
+    """The rows of one update, as the micro-batches that devices hold at a time."""
 
     step: int
     row_ids: np.ndarray
     """int64: numbers of the rows in their file, from 0."""
     micro_batches: tuple[Batch, ...]
+    target_tokens: int
+    """Of the whole update, whatever part of it this is: the loss divides by it."""
 
     @property
-    def target_tokens(self) -> int:
-        return sum(batch.target_tokens for batch in self.micro_batches)
+    def seeds(self) -> np.ndarray:
+        """int32 (micro-batches,)"""
+        return np.array([batch.seed for batch in self.micro_batches], np.int32)
+
+    def stacked(self) -> Arrays:
+        """Uniform micro-batches as four arrays (micro-batches, rows, length)."""
+        parts = zip(*(batch.arrays for batch in self.micro_batches), strict=True)
+        return Arrays(*map(np.stack, parts))
+
+    def share(self, world: World) -> GlobalBatch:
+        """The rows of one process.
+
+        `row_ids` and `target_tokens` stay those of the whole, so that losses and
+        gradients of all processes add up to the whole update's.
+        """
+        if world.size == 1:
+            return self
+        parts = tuple(part_of(batch, world) for batch in self.micro_batches)
+        return replace(self, micro_batches=parts)
 
 
 def global_batch(rows: Rows, plan: Plan, step: int) -> GlobalBatch:
-    """The rows of `step`: a pure function of it, so a run can go on from anywhere."""
+    """The rows of `step`: a pure function of it, so a run can resume anywhere."""
     epoch, index = divmod(step, plan.steps_per_epoch)
     first = index * plan.global_batch
     positions = np.arange(first, first + plan.rows_of(step))
     ids = rows_at(plan.seed, epoch, plan.rows, positions)
     columns = rows[ids.tolist()]
-    # Pads that count as targets reach to the longest summary of the whole update, so
-    # that how it is cut into micro-batches changes nothing.
-    longest = max(map(len, columns["labels"]))
-    parts = range(0, len(ids), plan.micro_batch)
+    sources, targets = columns["input_ids"], columns["labels"]
+    size, padding = plan.micro_batch, plan.padding
+    micro_batches: list[Batch] = []
+    for at in range(0, len(ids), size):
+        part = slice(at, at + size)
+        # Pads that count as targets reach to the longest summary of the whole update,
+        # so that how it is cut into micro-batches changes nothing.
+        whole_targets = padding.uniform or padding.pads_are_targets
+        arrays = padded(
+            sources[part],
+            targets[part],
+            padding,
+            longest_source=longest(sources if padding.uniform else sources[part]),
+            longest_target=longest(targets if whole_targets else targets[part]),
+            rows=size,
+        )
+        seed = dropout_seed(plan.seed, step, len(micro_batches))
+        micro_batches.append(Batch(arrays, len(sources[part]), seed))
     return GlobalBatch(
         step=step,
         row_ids=np.asarray(columns["row"], np.int64),
-        micro_batches=tuple(
-            padded(
-                columns["input_ids"][part : part + plan.micro_batch],
-                columns["labels"][part : part + plan.micro_batch],
-                plan.padding,
-                longest,
-            )
-            for part in parts
-        ),
+        micro_batches=tuple(micro_batches),
+        target_tokens=sum(batch.target_tokens for batch in micro_batches),
     )
 
 
@@ -86,37 +124,40 @@ def eval_batches(
     """All rows in the order of their file, with their numbers in it."""
     for first in range(0, len(rows), size):
         columns = rows[list(range(first, min(first + size, len(rows))))]
-        longest = max(map(len, columns["labels"]))
-        yield (
-            np.asarray(columns["row"], np.int64),
-            padded(columns["input_ids"], columns["labels"], padding, longest),
+        sources, targets = columns["input_ids"], columns["labels"]
+        arrays = padded(
+            sources, targets, padding, longest(sources), longest(targets), size
         )
+        yield np.asarray(columns["row"], np.int64), Batch(arrays, len(sources))
+
+
+def longest(rows: Sequence[Sequence[int]]) -> int:
+    return max(map(len, rows))
 
 
 def padded(
     sources: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
     padding: Padding,
+    longest_source: int,
     longest_target: int,
-) -> Batch:
-    """Rectangles of the longest source and target, or of the lengths asked for."""
-    source = rounded_up(
-        padding.source_length or max(map(len, sources)), padding.multiple_of
-    )
+    rows: int,
+) -> Arrays:
+    """Rectangles of these lengths, or of those asked for; of `rows` rows if uniform."""
+    rows = rows if padding.uniform else len(sources)
     counted = padding.target_length or longest_target
-    if not padding.pads_are_targets:
-        longest_target = max(map(len, targets))
-    target = rounded_up(padding.target_length or longest_target, padding.multiple_of)
-    input_ids = np.full((len(sources), source), padding.pad_token_id, np.int32)
-    attention_mask = np.zeros((len(sources), source), np.int32)
-    labels = np.full((len(targets), target), NO_TARGET, np.int32)
+    source = rounded_up(padding.source_length or longest_source, padding.multiple_of)
+    target = rounded_up(counted, padding.multiple_of)
+    input_ids = np.full((rows, source), padding.pad_token_id, np.int32)
+    attention_mask = np.zeros((rows, source), np.int32)
+    labels = np.full((rows, target), NO_TARGET, np.int32)
     if padding.pads_are_targets:
-        labels[:, :counted] = padding.pad_token_id
+        labels[: len(targets), :counted] = padding.pad_token_id
     for row, (tokens, summary) in enumerate(zip(sources, targets, strict=True)):
         input_ids[row, : len(tokens)] = tokens
         attention_mask[row, : len(tokens)] = 1
         labels[row, : len(summary)] = summary
-    return Batch(input_ids, attention_mask, shift_right(labels, padding), labels)
+    return Arrays(input_ids, attention_mask, shift_right(labels, padding), labels)
 
 
 def rounded_up(length: int, multiple: int) -> int:
@@ -131,54 +172,14 @@ def shift_right(labels: np.ndarray, padding: Padding) -> np.ndarray:
     return np.where(shifted == NO_TARGET, padding.pad_token_id, shifted)
 
 
-def pad_rows(batch: Batch, rows: int) -> Batch:
-    """`batch` with empty rows up to `rows`: no token, no target, no part in a number.
-
-    For frameworks that compile a program for each shape.
-    """
-    missing = rows - len(batch.input_ids)
-    if missing <= 0:
-        return batch
-
-    def extended(array: np.ndarray, value: int) -> np.ndarray:
-        return np.pad(array, ((0, missing), (0, 0)), constant_values=value)
-
-    return Batch(
-        extended(batch.input_ids, 0),
-        extended(batch.attention_mask, 0),
-        extended(batch.decoder_input_ids, 0),
-        extended(batch.labels, NO_TARGET),
-    )
-
-
-class Arrays(NamedTuple):
-    """A `Batch` whose arrays may be a framework's; a leading axis counts batches."""
-
-    input_ids: Any
-    attention_mask: Any
-    decoder_input_ids: Any
-    labels: Any
-
-
-PADDING = Arrays(0, 0, 0, NO_TARGET)
-
-
-def arrays(batch: Batch, rows: int) -> Arrays:
-    """A batch of `rows` rows, empty ones added; each (rows, length)."""
-    padded = pad_rows(batch, rows)
-    return Arrays(*(getattr(padded, name) for name in Arrays._fields))
-
-
-def stacked(micro_batches: Sequence[Batch], rows: int) -> Arrays:
-    """Micro-batches behind one another; each (micro-batches, rows, longest length)."""
-    parts = [arrays(batch, rows) for batch in micro_batches]
-    return Arrays(*map(_one_array, zip(*parts, strict=True), PADDING))
-
-
-def _one_array(parts: Sequence[np.ndarray], value: int) -> np.ndarray:
-    longest = max(part.shape[1] for part in parts)
-    shape = (len(parts), len(parts[0]), longest)
-    whole = np.full(shape, value, np.int32)
-    for place, part in enumerate(parts):
-        whole[place, :, : part.shape[1]] = part
-    return whole
+def part_of(batch: Batch, world: World) -> Batch:
+    """Its rows of `world.rank`; one empty row where none is left for it."""
+    rows = rounded_up(len(batch.arrays.labels), world.size) // world.size
+    first = world.rank * rows
+    if first < len(batch.arrays.labels):
+        cut = Arrays(*(array[first : first + rows] for array in batch.arrays))
+    else:  # it takes part all the same: the others wait for its gradient
+        cut = Arrays(*(np.zeros_like(array[:1]) for array in batch.arrays))
+        cut = cut._replace(labels=np.full_like(cut.labels, NO_TARGET))
+    there = min(max(batch.rows - first, 0), len(cut.labels))
+    return replace(batch, arrays=cut, rows=there)

@@ -13,25 +13,30 @@ import numpy as np
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from reference_trainers.data.batches import Batch, GlobalBatch, arrays, stacked
-from reference_trainers.errors import InputError
-from reference_trainers.flax.step import Training, adamw, answers, evaluated, update
+from reference_trainers.data.batches import Batch, GlobalBatch
+from reference_trainers.flax.run_summarization import (
+    TrainState,
+    adamw,
+    eval_step,
+    generate_step,
+    update,
+)
 from reference_trainers.flax.t5 import T5
 from reference_trainers.models.generation import GenerationSettings
-from reference_trainers.models.source import ModelSource
-from reference_trainers.protocols import State, Update
-from reference_trainers.recipe.randomness import dropout_seed
+from reference_trainers.models.source import ModelSource, architecture
+from reference_trainers.protocols import Backend, State, Update
 from reference_trainers.spec import TrainingSpec
 
 ARCHITECTURES = {"t5": T5, "mt5": T5}
 
 
-class FlaxBackend:
+class FlaxBackend(Backend):
     """Flax NNX and optax behind the `Backend` protocol."""
 
-    pad_to_multiple_of = 64  # each length is a program to compile: 13 s at T5-small
+    pad_to_multiple_of = 64  # each length is a program to compile
+    uniform_batches = True
 
-    def __init__(self, spec: TrainingSpec, model: ModelSource):
+    def __init__(self, spec: TrainingSpec, source: ModelSource):
         prepare(spec)
         self.spec = spec
         self.devices = len(jax.devices())
@@ -39,9 +44,9 @@ class FlaxBackend:
         self.everywhere = NamedSharding(mesh, PartitionSpec())
         by_row = NamedSharding(mesh, PartitionSpec("rows"))
         by_second = NamedSharding(mesh, PartitionSpec(None, "rows"))
-        network = built(spec, model)
+        network = network_of(spec, source)
         self.optimizer = adamw(spec)
-        self.training = self.placed(parameters(network), 0)
+        self.train_state = self.placed(parameters(network), 0)
         same = self.everywhere
         build = builder(network)
         self.update = jax.jit(
@@ -49,71 +54,74 @@ class FlaxBackend:
             in_shardings=(same, by_second, same, same, same),
             donate_argnums=0,
         )
-        self.losses = jax.jit(
-            partial(evaluated, build=build, spec=spec),
+        self.eval_step = jax.jit(
+            partial(eval_step, build=build, spec=spec),
             in_shardings=(same, by_row),
         )
-        self.answers = jax.jit(
-            partial(answers, build=build),
+        self.generate_step = jax.jit(
+            partial(generate_step, build=build),
             in_shardings=(same, by_row, by_row),
             static_argnums=3,
         )
 
     @classmethod
-    def load(cls, spec: TrainingSpec, model: ModelSource) -> Self:
-        return cls(spec, model)
+    def load(cls, spec: TrainingSpec, source: ModelSource) -> Self:
+        return cls(spec, source)
 
-    def train_step(self, batch: GlobalBatch, learning_rate: float, step: int) -> Update:
-        parts = batch.micro_batches
-        rows = self.spec.per_device_train_batch_size * self.devices
-        seeds = [dropout_seed(self.spec.seed, step, i) for i in range(len(parts))]
-        self.training, loss, norm = self.update(
-            self.training,
-            stacked(parts, rows),
-            np.array(seeds, np.int32),
+    def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
+        self.train_state, loss, norm = self.update(
+            self.train_state,
+            batch.stacked(),
+            batch.seeds,
             np.array(batch.target_tokens, self.spec.dtype),
             np.array(learning_rate, self.spec.dtype),
         )
         return Update(loss, norm)
 
     def evaluate(self, batch: Batch) -> tuple[float, int]:
-        rows = self.spec.per_device_eval_batch_size * self.devices
-        loss = self.losses(self.training.parameters, arrays(batch, rows))
+        loss = self.eval_step(self.train_state.parameters, batch.arrays)
         return float(loss), batch.target_tokens
 
     def generate(self, batch: Batch, settings: GenerationSettings) -> np.ndarray:
-        rows = self.spec.per_device_eval_batch_size * self.devices
-        ids, mask = arrays(batch, rows)[:2]
-        tokens, length = self.answers(self.training.parameters, ids, mask, settings)
-        return np.asarray(tokens)[: len(batch.input_ids), : int(length)]
+        tokens, length = self.generate_step(
+            self.train_state.parameters,
+            batch.arrays.input_ids,
+            batch.arrays.attention_mask,
+            settings,
+        )
+        return np.asarray(tokens)[: batch.rows, : int(length)]
 
     def state(self) -> State:
-        adam = self.training.moments[0]
+        adam = self.train_state.optimizer_state[0]
         updates = int(adam.count)
         moments = (adam.mu, adam.nu) if updates else ({}, {})
         exp_avg, exp_avg_sq = map(copied, moments)
-        values = copied(self.training.parameters)
+        values = copied(self.train_state.parameters)
         return State(values, exp_avg, exp_avg_sq, updates)
 
     def restore(self, state: State) -> None:
-        self.training = self.placed(state.parameters, state.updates)
+        values = {**self.train_state.parameters, **state.parameters}
+        self.train_state = self.placed(values, state.updates)
         if state.exp_avg:
-            adam, *rest = self.training.moments
+            adam, *rest = self.train_state.optimizer_state
             mu, nu = self.typed(state.exp_avg), self.typed(state.exp_avg_sq)
             moments = (adam._replace(mu=mu, nu=nu), *rest)
             moments = jax.device_put(moments, self.everywhere)
-            self.training = self.training._replace(moments=moments)
+            self.train_state = self.train_state._replace(optimizer_state=moments)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {n: value.shape for n, value in self.train_state.parameters.items()}
 
     def typed(self, values) -> dict[str, Any]:
         dtype = self.spec.dtype
         return {name: jnp.array(value, dtype) for name, value in values.items()}
 
-    def placed(self, values, updates: int) -> Training:
+    def placed(self, values, updates: int) -> TrainState:
         """`values` on every device, and moments of zero after so many updates."""
         values = self.typed(values)
         adam, *rest = self.optimizer.init(values)
         adam = adam._replace(count=jnp.array(updates, "int32"))
-        return jax.device_put(Training(values, (adam, *rest)), self.everywhere)
+        return jax.device_put(TrainState(values, (adam, *rest)), self.everywhere)
 
     @property
     def device_kind(self) -> str:
@@ -122,7 +130,7 @@ class FlaxBackend:
     @property
     def compilations(self) -> int:
         """Programs compiled so far, or read from the cache on disk."""
-        programs = (self.update, self.losses, self.answers)
+        programs = (self.update, self.eval_step, self.generate_step)
         return sum(program._cache_size() for program in programs)
 
 
@@ -130,27 +138,24 @@ def prepare(spec: TrainingSpec) -> None:
     """Sets what JAX has for the whole process: devices, float64, the disk cache."""
     if spec.use_cpu:
         jax.config.update("jax_platforms", "cpu")
-    if spec.dtype == "float64":
-        jax.config.update("jax_enable_x64", True)
+    # Set for each run: a process may run one in float64 and then one in float32.
+    jax.config.update("jax_enable_x64", spec.dtype == "float64")
     if jax.config.jax_compilation_cache_dir is None:
         cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
         folder = cache / "reference_trainers" / "jax"
         jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
-def built(spec: TrainingSpec, model: ModelSource) -> nnx.Module:
+def network_of(spec: TrainingSpec, source: ModelSource) -> nnx.Module:
     """The network of `model`; raises `InputError` for one that is not known."""
-    kind = model.config.model_type
-    if kind not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise InputError(
-            f"--model_name_or_path {spec.model_name_or_path}: {kind} is not known to "
-            f"the Flax trainer, which supports {known}. The PyTorch trainers know more."
-        )
-    compute = "bfloat16" if spec.bf16 else spec.dtype
-    build = ARCHITECTURES[kind]
+    build = architecture(spec, source, ARCHITECTURES, "Flax")
+    compute_dtype = "bfloat16" if spec.bf16 else spec.dtype
     return build(
-        model.config, model.weights(), spec.dtype, compute, spec.gradient_checkpointing
+        source.config,
+        source.weights(),
+        spec.dtype,
+        compute_dtype,
+        spec.gradient_checkpointing,
     )
 
 

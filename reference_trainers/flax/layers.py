@@ -78,10 +78,10 @@ class Linear(nnx.Module):
 
     def __init__(self, parts: Parts, name: str):
         self.weight = parts.parameter(self, name)
-        self.kind = parts.compute_dtype
+        self.computes_in = parts.compute_dtype
 
     def __call__(self, x):
-        return product(x, self.weight[...], self.kind, transpose_b=True)
+        return product(x, self.weight[...], self.computes_in, transpose_b=True)
 
 
 class Norm(nnx.Module):

@@ -35,7 +35,7 @@ class Attention(nnx.Module):
         self.weights_dropout = Dropout(parts)
         self.dropout = Dropout(parts)
         self.heads, self.size = parts.config.num_heads, parts.config.d_kv
-        self.kind = parts.compute_dtype
+        self.computes_in = parts.compute_dtype
 
     def split(self, x):
         """(batch, length, heads * size) -> (batch, heads, length, size)"""
@@ -47,9 +47,11 @@ class Attention(nnx.Module):
 
     def __call__(self, normed, keys, values, bias, seed=None):
         """`normed` (batch, queries, d_model) looks at `keys`; `bias` masks them."""
-        scores = product(self.split(self.q(normed)), keys, self.kind, transpose_b=True)
+        scores = product(
+            self.split(self.q(normed)), keys, self.computes_in, transpose_b=True
+        )
         weights = self.weights_dropout(jax.nn.softmax(scores + bias), seed)
-        found = product(weights, values, self.kind).swapaxes(1, 2)
+        found = product(weights, values, self.computes_in).swapaxes(1, 2)
         found = found.reshape(*found.shape[:2], self.heads * self.size)
         return self.dropout(self.o(found), seed)
 
@@ -164,7 +166,7 @@ class T5(nnx.Module):
         self.head = parts.parameter(self, HEAD) if HEAD in weights else None
         scaled = getattr(config, "scale_decoder_outputs", False)
         self.scale = config.d_model**-0.5 if scaled else 1.0
-        self.kind = parts.compute_dtype
+        self.computes_in = parts.compute_dtype
 
     def masked(self, allowed):
         """0 where `allowed`, and the lowest number elsewhere."""
@@ -182,7 +184,9 @@ class T5(nnx.Module):
     def logits(self, hidden):
         """(batch, target, vocabulary)"""
         head = self.shared if self.head is None else self.head
-        return product(hidden * self.scale, head[...], self.kind, transpose_b=True)
+        return product(
+            hidden * self.scale, head[...], self.computes_in, transpose_b=True
+        )
 
     def __call__(self, input_ids, attention_mask, decoder_input_ids, seed=None):
         encoded, mask = self.encode(input_ids, attention_mask, seed)

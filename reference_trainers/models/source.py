@@ -6,9 +6,10 @@ Reads Hugging Face layout only (config.json and safetensors); never a pickle.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from huggingface_hub import snapshot_download
@@ -31,6 +32,13 @@ TOKENIZER_FILES = (
     *("vocab.txt", "sentencepiece.bpe.model"),
 )
 FROM_SCRATCH = ("t5", "mt5")
+
+
+class Shapes(Protocol):
+    """What a backend says of the shapes of batches (`protocols.Backend` has it)."""
+
+    pad_to_multiple_of: int
+    uniform_batches: bool
 
 
 @dataclass(frozen=True)
@@ -85,14 +93,19 @@ class ModelSource:
         self.generation_config.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
+    def with_weights_of(self, folder: Path) -> ModelSource:
+        """The same model with the weights in `folder`, a checkpoint say."""
+        return replace(self, folder=folder)
+
     def padding(
-        self, spec: TrainingSpec, multiple_of: int, target_length: int
+        self, spec: TrainingSpec, shapes: Shapes, target_length: int
     ) -> Padding:
-        """How this model's rows become batches."""
+        """How this model's rows become batches of the shapes that a backend wants."""
         return Padding(
             pad_token_id=self.pad_token_id,
             decoder_start_token_id=self.decoder_start_token_id,
-            multiple_of=multiple_of,
+            multiple_of=shapes.pad_to_multiple_of,
+            uniform=shapes.uniform_batches,
             source_length=spec.max_source_length if spec.pad_to_max_length else None,
             target_length=target_length if spec.pad_to_max_length else None,
             pads_are_targets=not spec.ignore_pad_token_for_loss,
@@ -131,6 +144,23 @@ def load_model(spec: TrainingSpec) -> ModelSource:
         seed=spec.seed,
         trust_remote_code=spec.trust_remote_code,
     )
+
+
+def architecture(
+    spec: TrainingSpec, source: ModelSource, known: Mapping[str, Any], framework: str
+) -> Any:
+    """What builds the network of `source` in a framework that knows a few types.
+
+    Raises `InputError` for a type that it doesn't know.
+    """
+    model_type = source.config.model_type
+    if model_type not in known:
+        raise InputError(
+            f"--model_name_or_path {spec.model_name_or_path}: {model_type} is not known"
+            f" to the {framework} trainer, which supports {', '.join(known)}. The "
+            "PyTorch trainers know more."
+        )
+    return known[model_type]
 
 
 def _from_scratch(spec: TrainingSpec) -> ModelSource:

@@ -14,22 +14,21 @@ from torch import nn
 from transformers import AutoModelForSeq2SeqLM, GenerationConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from reference_trainers.data.batches import NO_TARGET, Batch
+from reference_trainers.data.batches import NO_TARGET, Arrays, Batch
 from reference_trainers.errors import InputError
 from reference_trainers.models.generation import GenerationSettings
 from reference_trainers.models.source import ModelSource, first_line
-from reference_trainers.protocols import State
-from reference_trainers.recipe.randomness import dropout_seed
+from reference_trainers.protocols import Backend, State
 from reference_trainers.spec import TrainingSpec
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-class TorchBackend:
-    """`Backend` without its `train_step`, which the two trainers do differently."""
+class TorchBackend(Backend):
+    """`Backend` without its `train_step`, which the two trainers do differently.
 
-    devices = 1
-    pad_to_multiple_of = 1  # nothing is compiled: no shape costs anything
+    Nothing is compiled: no shape costs anything, so batches are as small as can be.
+    """
 
     def __init__(self, spec: TrainingSpec, model: PreTrainedModel, device: str):
         self.spec = spec
@@ -50,12 +49,14 @@ class TorchBackend:
             return torch.cuda.get_device_name(self.device)
         return "cpu"
 
-    def peak_memory_bytes(self) -> int:
-        return torch.cuda.max_memory_allocated() if self.device.type == "cuda" else 0
+    def peak_memory_bytes(self) -> int | None:
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated()
+        return None
 
     def evaluate(self, batch: Batch) -> tuple[float, int]:
         self.model.eval()
-        inputs = tensors(batch, self.device)
+        inputs = tensors(batch.arrays, self.device)
         labels = inputs.pop("labels")
         with torch.no_grad(), self.autocast():
             logits = self.model(**inputs, use_cache=False).logits
@@ -64,7 +65,7 @@ class TorchBackend:
 
     def generate(self, batch: Batch, settings: GenerationSettings) -> np.ndarray:
         self.model.eval()
-        inputs = tensors(batch, self.device)
+        inputs = tensors(batch.arrays, self.device)
         with torch.no_grad(), self.autocast():
             tokens = self.model.generate(
                 inputs["input_ids"],
@@ -83,7 +84,8 @@ class TorchBackend:
                 if moment in kept:
                     arrays[name] = array(kept[moment])
             updates = max(updates, int(kept.get("step", 0)))
-        return State(weights(self.model), **moments, updates=updates)
+        values = {n: array(tensor) for n, tensor in weights(self.model).items()}
+        return State(values, **moments, updates=updates)
 
     def restore(self, state: State) -> None:
         load_weights(self.model, state.parameters)
@@ -93,7 +95,7 @@ class TorchBackend:
             self.restore_moments(optimizer)
 
     def restore_moments(self, optimizer: torch.optim.Optimizer) -> None:
-        """Gives a new optimizer the moments of the run that goes on."""
+        """Gives a new optimizer the moments of the run that is resumed."""
         for name, parameter in self.model.named_parameters():
             if name in self.resumed.exp_avg:
                 optimizer.state[parameter] = {
@@ -105,6 +107,9 @@ class TorchBackend:
     def optimizer(self) -> torch.optim.Optimizer | None:
         """The optimizer, once there is one."""
         return None
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(t.shape) for name, t in weights(self.model).items()}
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """bfloat16 where the spec asks for it; parameters stay as they are."""
@@ -118,26 +123,11 @@ def load_model(spec: TrainingSpec, source: ModelSource) -> PreTrainedModel:
     dtype = DTYPES[spec.dtype]
     transformers_logging.set_verbosity_error()  # it narrates every load on stderr
     transformers_logging.disable_progress_bar()
-    try:
-        if source.folder is None:
-            model = AutoModelForSeq2SeqLM.from_config(source.config)
-            load_weights(model.to(dtype), source.weights())
-        else:
-            model = AutoModelForSeq2SeqLM.from_pretrained(
-                source.folder,
-                config=source.config,
-                dtype=dtype,
-                use_safetensors=True,
-                trust_remote_code=source.trust_remote_code,
-            )
-    except InputError:
-        raise
-    except Exception as error:  # each architecture raises its own
-        reason = first_line(error)
-        if "ignore_mismatched_sizes" in reason:  # a flag that only its code has
-            reason = "its weights are not of the shapes that its config.json gives."
-        flag = f"--model_name_or_path {spec.model_name_or_path}"
-        raise InputError(f"{flag}: cannot be loaded: {reason}") from error
+    if source.folder is None:
+        model = AutoModelForSeq2SeqLM.from_config(source.config)
+        load_weights(model.to(dtype), source.weights())
+    else:
+        model = from_folder(spec, source, dtype)
     if spec.gradient_checkpointing:
         # Its name from transformers 5.2x on, and before
         late, early = "activation_checkpointing_enable", "gradient_checkpointing_enable"
@@ -145,12 +135,44 @@ def load_model(spec: TrainingSpec, source: ModelSource) -> PreTrainedModel:
     return model
 
 
-def tensors(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
-    """The arrays of a batch as int64 tensors: input_ids, attention_mask,
-    decoder_input_ids, labels; each (batch, length)."""
+def from_folder(
+    spec: TrainingSpec, source: ModelSource, dtype: torch.dtype
+) -> PreTrainedModel:
+    """The model in a folder; a weight that is missing or misshapen is refused by name.
+
+    transformers would draw it anew, and differently each time.
+    """
+    flag = f"--model_name_or_path {spec.model_name_or_path}"
+    try:
+        model, found = AutoModelForSeq2SeqLM.from_pretrained(
+            source.folder,
+            config=source.config,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=source.trust_remote_code,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    except Exception as error:  # each architecture raises its own
+        raise InputError(f"{flag}: cannot be loaded: {first_line(error)}") from error
+    for name, there, wanted in sorted(found["mismatched_keys"]):
+        raise InputError(
+            f"{flag}: {name}: its shape is {tuple(there)}, but config.json asks for "
+            f"{tuple(wanted)}."
+        )
+    for name in sorted(found["missing_keys"]):
+        raise InputError(f"{flag}: {name}: no such weight in the model's files.")
+    # They are views of the file, which would keep its place on the disk when deleted.
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
+    return model
+
+
+def tensors(arrays: Arrays, device: torch.device) -> dict[str, torch.Tensor]:
+    """The arrays of a batch as int64 tensors by name; each (batch, length)."""
     return {
         name: torch.from_numpy(values.astype(np.int64)).to(device)
-        for name, values in vars(batch).items()
+        for name, values in arrays._asdict().items()
     }
 
 
@@ -178,13 +200,13 @@ def generation_config(settings: GenerationSettings) -> GenerationConfig:
     return GenerationConfig(do_sample=False, **words)
 
 
-def weights(model: nn.Module) -> dict[str, np.ndarray]:
+def weights(model: nn.Module) -> dict[str, torch.Tensor]:
     """Parameters and buffers as `save_pretrained` names them; a tied weight once."""
-    tensors, names = {}, set()
+    tensors, places = {}, set()
     for name, tensor in model.state_dict().items():
-        if tensor.data_ptr() not in names or tensor.numel() == 0:
-            names.add(tensor.data_ptr())
-            tensors[name] = array(tensor)
+        if tensor.data_ptr() not in places or tensor.numel() == 0:
+            places.add(tensor.data_ptr())
+            tensors[name] = tensor
     return tensors
 
 
@@ -203,8 +225,3 @@ def array(tensor: torch.Tensor) -> np.ndarray:
 
 def like(parameter: torch.Tensor, values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(values)).to(parameter)
-
-
-def seed_dropout(seed: int, step: int, micro_batch: int) -> None:
-    """All that is random from here on depends on (seed, step, micro-batch) alone."""
-    torch.manual_seed(dropout_seed(seed, step, micro_batch))

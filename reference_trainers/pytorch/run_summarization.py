@@ -1,4 +1,4 @@
-"""Fine-tunes with transformers' own Seq2SeqTrainer: the witness of the shared loop.
+"""Fine-tunes with transformers' own Seq2SeqTrainer: the oracle of the shared loop.
 
     python run_summarization.py --model_name_or_path google-t5/t5-small \\
         --do_train --do_eval --dataset_name cnn_dailymail --dataset_config "3.0.0" \\
@@ -10,11 +10,16 @@ are the Trainer's; the order of rows and the loss per token are the contract's.
 
 from __future__ import annotations
 
+from reference_trainers.cli import main
+from reference_trainers.pytorch import TRAINER
+
+if __name__ == "__main__":  # before the imports below, which take seconds
+    raise SystemExit(main(TRAINER))
+
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,18 +31,11 @@ from transformers import (
     TrainerState,
 )
 
-from reference_trainers.cli import main
 from reference_trainers.data.batches import GlobalBatch, Rows, global_batch
 from reference_trainers.loop import after_update
-from reference_trainers.protocols import Progress, Update
-from reference_trainers.pytorch.backend import (
-    TorchBackend,
-    seed_dropout,
-    tensors,
-    token_loss,
-)
+from reference_trainers.protocols import Hooks, Update
+from reference_trainers.pytorch.backend import TorchBackend, tensors, token_loss
 from reference_trainers.recipe.plan import Plan
-from reference_trainers.run import BackendTrainer
 from reference_trainers.spec import TrainingSpec
 
 PASSED_ON = (
@@ -57,7 +55,12 @@ class MicroBatches(Dataset):
         self.plan = plan
         self.epoch = 0
         self.batch: GlobalBatch | None = None
-        """The newest global batch."""
+        """The newest global batch; None before the first."""
+
+    @property
+    def current(self) -> GlobalBatch:
+        assert self.batch is not None
+        return self.batch
 
     def __len__(self) -> int:
         return -(-self.plan.rows // self.plan.micro_batch)
@@ -67,30 +70,30 @@ class MicroBatches(Dataset):
         step = self.epoch * self.plan.steps_per_epoch + in_epoch
         if self.batch is None or self.batch.step != step:
             self.batch = global_batch(self.rows, self.plan, step)
-        return tensors(self.batch.micro_batches[micro_batch], CPU)
+        return tensors(self.batch.micro_batches[micro_batch].arrays, CPU)
 
 
 class ContractTrainer(Seq2SeqTrainer):
     """Seq2SeqTrainer with the contract's rows, loss and dropout."""
 
-    backend: TrainerBackend
-    plan: Plan
-    progress: Progress
-    micro_batches: MicroBatches
+    def __init__(self, plan: Plan, hooks: Hooks, data: MicroBatches, **given: Any):
+        super().__init__(train_dataset=data, **given)
+        self.plan = plan
+        self.hooks = hooks
+        self.data = data
+        self.losses: list[torch.Tensor] = []
+        """Of the micro-batches of this update."""
 
     def get_train_dataloader(self) -> DataLoader:
         """One item is a whole micro-batch, so that skipping walks through no row."""
-        return DataLoader(self.micro_batches, batch_size=1, collate_fn=_the_item)
+        return DataLoader(self.data, batch_size=1, collate_fn=_the_item)
 
     def training_step(self, model: Any, inputs: Any, *rest: Any) -> torch.Tensor:
         """Draws dropout from (seed, step, micro-batch); keeps the loss undiminished."""
-        seed_dropout(self.args.seed, self.state.global_step, len(self.losses))
+        torch.manual_seed(self.data.current.micro_batches[len(self.losses)].seed)
         loss = super().training_step(model, inputs, *rest)
         self.losses.append(loss.double())
         return loss
-
-    losses: list[torch.Tensor]
-    """Of the micro-batches of this update."""
 
     def log(self, logs: dict[str, float], *rest: Any) -> None:
         """Comes after every update: hands it on, and does what is due."""
@@ -98,22 +101,18 @@ class ContractTrainer(Seq2SeqTrainer):
             return  # the summary at the end, which the report makes itself
         update = Update(sum(self.losses), logs["grad_norm"])
         self.losses = []
-        batch = self.micro_batches.batch
-        assert batch is not None
         after_update(
-            self.backend,
-            self.plan,
-            self.progress,
-            batch,
-            update,
-            logs["learning_rate"],
+            self.plan, self.hooks, self.data.current, update, logs["learning_rate"]
         )
+
+    def _load_from_checkpoint(self, *given: Any, **more: Any) -> None:
+        """Reads nothing: the backend has the checkpoint's weights already."""
 
 
 class _Epochs(TrainerCallback):
     """Tells the data which epoch it is, and a resumed optimizer where it was."""
 
-    def __init__(self, backend: TrainerBackend, data: MicroBatches):
+    def __init__(self, backend: Seq2SeqTrainerBackend, data: MicroBatches):
         self.backend = backend
         self.data = data
 
@@ -135,26 +134,25 @@ class _Epochs(TrainerCallback):
         self.data.epoch = state.global_step // self.data.plan.steps_per_epoch
 
 
-class TrainerBackend(TorchBackend):
+class Seq2SeqTrainerBackend(TorchBackend):
     """A backend that brings its own training loop."""
 
     trainer: ContractTrainer | None = None
 
-    def fit(self, rows: Rows, plan: Plan, run: Progress) -> None:
+    def fit(self, rows: Rows, plan: Plan, hooks: Hooks) -> None:
         """Trains as `loop.fit` does, by Seq2SeqTrainer."""
         data = MicroBatches(rows, plan)
         smoothing = self.spec.label_smoothing_factor
         self.trainer = ContractTrainer(
+            plan,
+            hooks,
+            data,
             model=self.model,
             args=training_arguments(self.spec),
-            train_dataset=data,
             compute_loss_func=partial(mean_token_loss, smoothing=smoothing),
             callbacks=[_Epochs(self, data)],
         )
-        self.trainer.backend, self.trainer.plan = self, plan
-        self.trainer.progress, self.trainer.micro_batches = run, data
-        self.trainer.losses = []
-        with resumable(run, self.trainer.args) as folder:
+        with resumable(hooks.step, self.trainer.args) as folder:
             self.trainer.train(resume_from_checkpoint=folder)
         if self.trainer.state.max_steps != plan.total_steps:
             raise AssertionError(
@@ -168,19 +166,17 @@ class TrainerBackend(TorchBackend):
 
 
 @contextmanager
-def resumable(run: Progress, args: Seq2SeqTrainingArguments) -> Iterator[str | None]:
-    """A folder with just what transformers shall read of a checkpoint.
+def resumable(step: int, args: Seq2SeqTrainingArguments) -> Iterator[str | None]:
+    """A folder that tells transformers the step to resume at, and nothing else.
 
-    It would load any pickle that lay beside it.
+    It would load any pickle that lay in the checkpoint itself.
     """
-    if run.checkpoint is None:
+    if step == 0:
         yield None
         return
     with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "model.safetensors"
-        weights.symlink_to((run.checkpoint / weights.name).resolve())
         state = TrainerState(
-            global_step=run.step,
+            global_step=step,
             logging_steps=args.logging_steps,
             save_steps=args.save_steps,
             train_batch_size=args.per_device_train_batch_size,
@@ -214,9 +210,3 @@ def training_arguments(spec: TrainingSpec) -> Seq2SeqTrainingArguments:
 
 def _the_item(items: list[Any]) -> Any:
     return items[0]
-
-
-TRAINER = BackendTrainer("pytorch", TrainerBackend)
-
-if __name__ == "__main__":
-    main(TRAINER)

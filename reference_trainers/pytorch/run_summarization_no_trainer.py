@@ -7,22 +7,21 @@
 
 from __future__ import annotations
 
+from reference_trainers.cli import main
+from reference_trainers.pytorch import NO_TRAINER as TRAINER
+
+if __name__ == "__main__":  # before the imports below, which take seconds
+    raise SystemExit(main(TRAINER))
+
 import torch
 from accelerate import Accelerator
 from torch import nn
 from transformers import PreTrainedModel
 
-from reference_trainers.cli import main
 from reference_trainers.data.batches import GlobalBatch
 from reference_trainers.protocols import Update
-from reference_trainers.pytorch.backend import (
-    TorchBackend,
-    seed_dropout,
-    tensors,
-    token_loss,
-)
+from reference_trainers.pytorch.backend import TorchBackend, tensors, token_loss
 from reference_trainers.recipe.decay import decays
-from reference_trainers.run import BackendTrainer
 from reference_trainers.spec import TrainingSpec
 
 
@@ -36,16 +35,16 @@ class AccelerateBackend(TorchBackend):
         self.adamw = adamw(spec, self.model)
         self.model, self.adamw = self.accelerator.prepare(self.model, self.adamw)
 
-    def train_step(self, batch: GlobalBatch, learning_rate: float, step: int) -> Update:
+    def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
         """Gradients of every micro-batch add up; then one clipped AdamW step."""
         spec = self.spec
         self.model.train()
         self.adamw.zero_grad()
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for index, micro_batch in enumerate(batch.micro_batches):
-            inputs = tensors(micro_batch, self.device)
+        for micro_batch in batch.micro_batches:
+            inputs = tensors(micro_batch.arrays, self.device)
             labels = inputs.pop("labels")
-            seed_dropout(spec.seed, step, index)
+            torch.manual_seed(micro_batch.seed)  # dropout draws from it
             with self.autocast():
                 logits = self.model(**inputs, use_cache=False).logits
             loss = token_loss(logits, labels, spec.label_smoothing_factor)
@@ -78,9 +77,3 @@ def adamw(spec: TrainingSpec, model: nn.Module) -> torch.optim.Optimizer:
 def clip(model: nn.Module, largest: float) -> torch.Tensor:
     """Scales gradients to a global norm of at most `largest`; the norm before."""
     return nn.utils.clip_grad_norm_(model.parameters(), largest or float("inf"))
-
-
-TRAINER = BackendTrainer("accelerate", AccelerateBackend, trains_by_default=True)
-
-if __name__ == "__main__":
-    main(TRAINER)

@@ -28,6 +28,9 @@ class Padding:
     """Pad every summary to it (`pad_to_max_length`)."""
     pads_are_targets: bool = False
     """Count the padding of a summary in the loss (`ignore_pad_token_for_loss` off)."""
+    uniform: bool = False
+    """All micro-batches of an update have one shape, with empty rows where rows are
+    missing: for programs that are compiled for a shape."""
 
 
 @dataclass(frozen=True)

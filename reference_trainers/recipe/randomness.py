@@ -1,18 +1,42 @@
-"""Which elements dropout keeps: a hash of (seed, place in the model, coordinates).
+"""All that is random in a run, as hashes: nothing is drawn, carried along or saved.
 
-numpy's definition of what the layers of each framework compute. Neither the framework,
-nor padding, nor the number of devices changes the fate of an element. On a CPU it costs
-a tenth of JAX's own generator, and less than TensorFlow's.
+The order of rows and the seed of a step are hashes of 64 bits. Which elements dropout
+keeps is a hash of 32 bits of (seed, place in the model, coordinates): here is numpy's
+definition of what the layers of each framework compute. Neither the framework, nor
+padding, nor the number of devices changes the fate of an element.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / the golden ratio, as in SplitMix
 STEP = 0x9E3779B9  # 2**32 / the golden ratio, as in SplitMix
 MIX = ((16, 0x7FEB352D), (15, 0x846CA68B))  # Wellons' lowbias32: shift, then multiply
 LAST_SHIFT = 16
 LEVELS = 1 << 16  # one hash of 32 bits serves two neighbours
+
+
+def mix(value: np.ndarray) -> np.ndarray:
+    """SplitMix64's finalizer: uint64 -> well-mixed uint64 (Steele et al., 2014)."""
+    with np.errstate(over="ignore"):
+        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+def fold(*numbers: int) -> np.uint64:
+    """One well-mixed uint64 that depends on every number and on their order."""
+    key = np.zeros(1, np.uint64)
+    for number in numbers:
+        with np.errstate(over="ignore"):
+            key = mix(key + GOLDEN + np.uint64(number & 0xFFFFFFFFFFFFFFFF))
+    return key[0]
+
+
+def dropout_seed(seed: int, step: int, micro_batch: int) -> int:
+    """The seed of all that is random in one micro-batch of one step; 31 bits."""
+    return int(fold(seed, step, micro_batch) >> np.uint64(33))
 
 
 def dropped_levels(rate: float) -> int:
@@ -37,28 +61,3 @@ def folded(value: np.ndarray, number: np.ndarray) -> np.ndarray:
         for shift, factor in MIX:
             value = (value ^ (value >> np.uint32(shift))) * np.uint32(factor)
     return value ^ (value >> np.uint32(LAST_SHIFT))
-
-
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-
-def mix(value: np.ndarray) -> np.ndarray:
-    """SplitMix64's finalizer: uint64 -> well-mixed uint64 (Steele et al., 2014)."""
-    with np.errstate(over="ignore"):
-        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
-
-
-def fold(*numbers: int) -> np.uint64:
-    """One well-mixed uint64 that depends on every number and on their order."""
-    key = np.zeros(1, np.uint64)
-    for number in numbers:
-        with np.errstate(over="ignore"):
-            key = mix(key + GOLDEN + np.uint64(number & 0xFFFFFFFFFFFFFFFF))
-    return key[0]
-
-
-def dropout_seed(seed: int, step: int, micro_batch: int) -> int:
-    """The seed of all that is random in one micro-batch of one step; 31 bits."""
-    return int(fold(seed, step, micro_batch) >> np.uint64(33))

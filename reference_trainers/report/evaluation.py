@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +16,21 @@ from reference_trainers.data.rows import Split
 from reference_trainers.models.generation import GenerationSettings
 from reference_trainers.protocols import Backend
 from reference_trainers.recipe.plan import Padding
+from reference_trainers.report.clock import Clock
 from reference_trainers.report.progress import progress_bar
 from reference_trainers.report.rouge import Rouge
 from reference_trainers.results import PREDICTIONS_FILE, PREDICTIONS_JSONL, one_line
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationSettings:
     """How a split is evaluated; made once a run."""
 
     tokenizer: Any
     padding: Padding
     batch_size: int
     """Rows of all devices together."""
-    settings: GenerationSettings | None
+    generation: GenerationSettings | None
     """None: loss only."""
     quiet: bool
 
@@ -39,40 +39,41 @@ def evaluate(
     backend: Backend,
     split: Split,
     prefix: str,
-    how: Evaluation,
+    settings: EvaluationSettings,
     predictions: Path | None = None,
 ) -> dict[str, float]:
     """Metrics with their prefix; the generated texts go into the folder `predictions`.
 
     The loss is the summed token loss over the tokens of the whole split.
     """
-    started = time.perf_counter()
+    clock = Clock()
     loss, tokens, lengths, rouge = 0.0, 0, 0, Rouge()
-    batches = eval_batches(split.rows, how.batch_size, how.padding)
-    total = math.ceil(len(split.rows) / how.batch_size)
+    batches = eval_batches(split.rows, settings.batch_size, settings.padding)
+    total = math.ceil(len(split.rows) / settings.batch_size)
     with ExitStack() as stack:
         files = None
         if predictions is not None:
             files = stack.enter_context(_PredictionFiles(predictions))
-        for row_ids, batch in progress_bar(batches, total, prefix, how.quiet):
+        for row_ids, batch in progress_bar(batches, total, prefix, settings.quiet):
             batch_loss, batch_tokens = backend.evaluate(batch)
             loss, tokens = loss + batch_loss, tokens + batch_tokens
-            if how.settings is None:
+            if settings.generation is None:
                 continue
-            generated = backend.generate(batch, how.settings)
-            lengths += int((generated != how.settings.pad_token_id).sum())
+            generated = backend.generate(batch, settings.generation)
+            lengths += int((generated != settings.generation.pad_token_id).sum())
+            labels = batch.arrays.labels[: batch.rows]
             labels = np.where(
-                batch.labels == NO_TARGET, how.settings.pad_token_id, batch.labels
+                labels == NO_TARGET, settings.generation.pad_token_id, labels
             )
-            texts = _decoded(how.tokenizer, generated)
-            references = _decoded(how.tokenizer, labels)
+            texts = _decoded(settings.tokenizer, generated)
+            references = _decoded(settings.tokenizer, labels)
             for row, text, reference in zip(row_ids, texts, references, strict=True):
                 rouge.add(text, reference)
                 if files:
                     files.write(int(row), text, reference)
-    seconds = time.perf_counter() - started
+    seconds = clock.elapsed()
     metrics: dict[str, float] = {"loss": loss / max(1, tokens)}
-    if how.settings is not None:
+    if settings.generation is not None:
         metrics |= rouge.scores()
         metrics["gen_len"] = round(float(lengths) / len(split.rows), 4)
     metrics |= {

@@ -40,7 +40,7 @@ def hardware(backend: Backend) -> dict[str, Any]:
     """Device kind and number, cores, and memory in bytes."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
-        "device": getattr(backend, "device_kind", "cpu"),
+        "device": backend.device_kind,
         "devices": backend.devices,
         "machine": platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
@@ -51,7 +51,7 @@ def hardware(backend: Backend) -> dict[str, Any]:
 def peak_memory(backend: Backend) -> dict[str, int]:
     """Largest resident size of this process, and what the device reports."""
     peak = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
-    device = getattr(backend, "peak_memory_bytes", None)
+    device = backend.peak_memory_bytes()
     if device is not None:
-        peak["device"] = device()
+        peak["device"] = device
     return peak

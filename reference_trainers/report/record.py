@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from reference_trainers.data.batches import GlobalBatch
 from reference_trainers.errors import InputError
 from reference_trainers.protocols import Update
 from reference_trainers.recipe.plan import Plan
+from reference_trainers.report.clock import Clock
 from reference_trainers.report.progress import say
 from reference_trainers.results import StepRecord, row_ids_of
 from reference_trainers.spec import TrainingSpec
@@ -31,8 +31,9 @@ class Record:
         folder: Path,
         first_step: int = 0,
         trainer_state: Mapping[str, Any] | None = None,
+        clock: Clock | None = None,
     ):
-        """`trainer_state` is that of the checkpoint a run goes on from."""
+        """`trainer_state` is that of the checkpoint that a run resumes from."""
         before = trainer_state or {}
         self.plan = plan
         self.spec = spec
@@ -46,7 +47,8 @@ class Record:
         self.best_step: int | None = before.get("best_global_step")
         self._pending: list[tuple[StepRecord, Update]] = []
         self._logged = 0
-        self._clock = self.started = time.perf_counter()
+        self._compilations = 0
+        self.clock = clock or Clock()
         self._bar = tqdm(
             desc="train",
             total=plan.total_steps,
@@ -67,10 +69,19 @@ class Record:
     def next_step(self) -> int:
         return self.first_step + len(self.steps) + len(self._pending)
 
-    def add(self, batch: GlobalBatch, update: Update, learning_rate: float) -> None:
-        """Remembers an update; does not wait for it."""
-        now = time.perf_counter()
-        seconds, self._clock = now - self._clock, now
+    def add(
+        self,
+        batch: GlobalBatch,
+        update: Update,
+        learning_rate: float,
+        compilations: int | None = None,
+    ) -> None:
+        """Remembers an update; does not wait for it.
+
+        `compilations`: programs compiled so far, where the framework compiles.
+        """
+        compiled = compilations is not None and compilations > self._compilations
+        self._compilations = compilations or 0
         known = StepRecord(
             step=batch.step,
             epoch=self.plan.epoch_at(batch.step + 1),
@@ -79,7 +90,8 @@ class Record:
             loss=math.nan,
             grad_norm=math.nan,
             target_tokens=batch.target_tokens,
-            seconds=seconds,
+            seconds=self.clock.lap(),
+            compiled=compiled,
         )
         self._pending.append((known, update))
         self._bar.update()
@@ -99,10 +111,8 @@ class Record:
                 )
             self.steps.append(replace(known, loss=loss, grad_norm=norm))
         if pending:  # the wait belongs to the step that was waited for
-            now = time.perf_counter()
-            waited, self._clock = now - self._clock, now
             last = self.steps[-1]
-            self.steps[-1] = replace(last, seconds=last.seconds + waited)
+            self.steps[-1] = replace(last, seconds=last.seconds + self.clock.lap())
 
     def log(self) -> None:
         """One line: the mean loss since the last, and where the run is."""
@@ -149,10 +159,6 @@ class Record:
             return None
         return self.folder / f"checkpoint-{self.best_step}"
 
-    def leave_out_this_time(self) -> None:
-        """What was done since the last update, a save say, is no part of the next."""
-        self._clock = time.perf_counter()
-
     def trainer_state(self) -> dict[str, Any]:
         """trainer_state.json, in the fields of transformers' TrainerState."""
         best = self.best_checkpoint
@@ -187,7 +193,7 @@ class Record:
             "train_samples": rows,
         }
         if done:
-            seconds = max(time.perf_counter() - self.started, 1e-9)
+            seconds = max(self.clock.elapsed(), 1e-9)
             passed = sum(self.plan.rows_of(step.step) for step in self.steps)
             metrics |= {
                 "train_loss": sum(step.loss for step in self.steps) / done,

@@ -5,27 +5,32 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Self
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from reference_trainers.data.batches import Batch, GlobalBatch, arrays, stacked
-from reference_trainers.errors import InputError
+from reference_trainers.data.batches import Batch, GlobalBatch
 from reference_trainers.models.generation import GenerationSettings
-from reference_trainers.models.source import ModelSource
-from reference_trainers.protocols import State, Update
-from reference_trainers.recipe.randomness import dropout_seed
+from reference_trainers.models.source import ModelSource, architecture
+from reference_trainers.protocols import Backend, State, Update
 from reference_trainers.spec import TrainingSpec
-from reference_trainers.tensorflow.layers import keras
-from reference_trainers.tensorflow.step import adamw, answers, evaluated, update
+from reference_trainers.tensorflow.run_summarization import (
+    adamw,
+    eval_step,
+    generate_step,
+    update,
+)
 from reference_trainers.tensorflow.t5 import T5
 
 ARCHITECTURES = {"t5": T5, "mt5": T5}
 
 
-class TensorFlowBackend:
+class TensorFlowBackend(Backend):
     """Keras and tf.distribute behind the `Backend` protocol."""
 
-    def __init__(self, spec: TrainingSpec, model: ModelSource):
+    uniform_batches = True
+
+    def __init__(self, spec: TrainingSpec, source: ModelSource):
         self.spec = spec
         self.strategy = prepare(spec)
         self.devices = self.strategy.num_replicas_in_sync
@@ -34,39 +39,34 @@ class TensorFlowBackend:
         # In graph mode one program serves all lengths; for XLA each is another one.
         self.pad_to_multiple_of = 64 if self.xla else 8
         with self.strategy.scope():
-            self.network = built(spec, model)
+            self.network = network_of(spec, source)
             self.optimizer = adamw(spec, parameters(self.network))
         self.programs: dict[Any, Any] = {}
 
     @classmethod
-    def load(cls, spec: TrainingSpec, model: ModelSource) -> Self:
-        return cls(spec, model)
+    def load(cls, spec: TrainingSpec, source: ModelSource) -> Self:
+        return cls(spec, source)
 
-    def train_step(self, batch: GlobalBatch, learning_rate: float, step: int) -> Update:
-        parts = batch.micro_batches
-        rows = self.spec.per_device_train_batch_size * self.devices
-        seeds = [dropout_seed(self.spec.seed, step, i) for i in range(len(parts))]
-        ((loss, norm), *_) = self.run(
+    def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
+        ((loss, norm), *_) = self.call(
             (update, self.optimizer),
-            stacked(parts, rows),
-            np.array(seeds, np.int32),
+            batch.stacked(),
+            batch.seeds,
             np.array(batch.target_tokens, self.spec.dtype),
             np.array(learning_rate, self.spec.dtype),
         )
         return Update(loss, norm)
 
     def evaluate(self, batch: Batch) -> tuple[float, int]:
-        rows = self.spec.per_device_eval_batch_size * self.devices
-        losses = self.run((evaluated,), arrays(batch, rows))
+        losses = self.call((eval_step,), batch.arrays)
         return sum(map(float, losses)), batch.target_tokens
 
     def generate(self, batch: Batch, settings: GenerationSettings) -> np.ndarray:
-        rows = self.spec.per_device_eval_batch_size * self.devices
-        ids, mask = arrays(batch, rows)[:2]
-        found = self.run((answers, settings), ids, mask)
+        ids, mask = batch.arrays.input_ids, batch.arrays.attention_mask
+        found = self.call((generate_step, settings), ids, mask)
         tokens = np.concatenate([tokens.numpy() for tokens, _ in found])
         length = max(int(length) for _, length in found)
-        return tokens[: len(batch.input_ids), :length]
+        return tokens[: batch.rows, :length]
 
     def state(self) -> State:
         adam = self.optimizer
@@ -78,15 +78,23 @@ class TensorFlowBackend:
 
     def restore(self, state: State) -> None:
         adam = self.optimizer
-        kept = (state.parameters, state.exp_avg, state.exp_avg_sq)
-        held = (parameters(self.network), adam.exp_avg(), adam.exp_avg_sq())
-        for variables, values in zip(held, kept, strict=True):
+        held = parameters(self.network)
+        for name, value in state.parameters.items():
+            held[name].assign(np.asarray(value, self.spec.dtype))
+        for variables, values in (
+            (adam.exp_avg(), state.exp_avg),
+            (adam.exp_avg_sq(), state.exp_avg_sq),
+        ):
             for name, variable in variables.items():
                 value = values.get(name, np.zeros(variable.shape))
                 variable.assign(np.asarray(value, self.spec.dtype))
         adam.iterations.assign(state.updates)
 
-    def run(self, what: tuple, *inputs):
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        held = parameters(self.network)
+        return {name: tuple(variable.shape) for name, variable in held.items()}
+
+    def call(self, what: tuple, *inputs):
         """What a function answers on each device; compiled once for each signature."""
         shapes = tuple(array.shape for array in tf.nest.flatten(inputs))
         if not self.xla:  # a length of 1 stays known: one micro-batch needs no sum
@@ -138,20 +146,16 @@ def prepare(spec: TrainingSpec) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
-def built(spec: TrainingSpec, model: ModelSource) -> keras.Model:
+def network_of(spec: TrainingSpec, source: ModelSource) -> keras.Model:
     """The network of `model`; raises `InputError` for one that is not known."""
-    kind = model.config.model_type
-    if kind not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise InputError(
-            f"--model_name_or_path {spec.model_name_or_path}: {kind} is not known to "
-            f"the TensorFlow trainer, which supports {known}. The PyTorch trainers "
-            "know more."
-        )
-    compute = "bfloat16" if spec.bf16 else spec.dtype
-    build = ARCHITECTURES[kind]
+    build = architecture(spec, source, ARCHITECTURES, "TensorFlow")
+    compute_dtype = "bfloat16" if spec.bf16 else spec.dtype
     return build(
-        model.config, model.weights(), spec.dtype, compute, spec.gradient_checkpointing
+        source.config,
+        source.weights(),
+        spec.dtype,
+        compute_dtype,
+        spec.gradient_checkpointing,
     )
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # keras reads it once
 
 import keras
 import numpy as np
@@ -59,9 +56,9 @@ def product(a, b, compute_dtype: str, transpose_b: bool = False):
     return tf.cast(tf.matmul(left, right, transpose_b=transpose_b), a.dtype)
 
 
-def rounded(x, kind: str):
-    """`x` in `kind`; a CPU sums bfloat16 badly and slowly: there back in its type."""
-    narrow = tf.cast(x, kind)
+def rounded(x, compute_dtype: str):
+    """`x` in `compute_dtype`; on a CPU back in its type: it sums bfloat16 badly."""
+    narrow = tf.cast(x, compute_dtype)
     return narrow if tf.config.get_visible_devices("GPU") else tf.cast(narrow, x.dtype)
 
 
@@ -123,10 +120,10 @@ class Linear(Layer):
     def __init__(self, parts: Parts, name: str):
         super().__init__(parts)
         self.weight = parts.parameter(self, name)
-        self.kind = parts.compute_dtype
+        self.computes_in = parts.compute_dtype
 
     def call(self, x):
-        return product(x, self.weight, self.kind, transpose_b=True)
+        return product(x, self.weight, self.computes_in, transpose_b=True)
 
 
 class Norm(Layer):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -17,7 +18,6 @@ from reference_trainers.tensorflow.layers import (
     Parts,
     checkpointed,
     gelu_new,
-    keras,
     product,
     put,
 )
@@ -36,7 +36,7 @@ class Attention(Layer):
         self.weights_dropout = Dropout(parts)
         self.dropout = Dropout(parts)
         self.heads, self.size = parts.config.num_heads, parts.config.d_kv
-        self.kind = parts.compute_dtype
+        self.computes_in = parts.compute_dtype
 
     def split(self, x):
         """(batch, length, heads * size) -> (batch, heads, length, size)"""
@@ -50,9 +50,11 @@ class Attention(Layer):
 
     def call(self, normed, keys, values, bias, seed=None):
         """`normed` (batch, queries, d_model) looks at `keys`; `bias` masks them."""
-        scores = product(self.split(self.q(normed)), keys, self.kind, transpose_b=True)
+        scores = product(
+            self.split(self.q(normed)), keys, self.computes_in, transpose_b=True
+        )
         weights = self.weights_dropout(tf.nn.softmax(scores + bias), seed)
-        found = tf.transpose(product(weights, values, self.kind), (0, 2, 1, 3))
+        found = tf.transpose(product(weights, values, self.computes_in), (0, 2, 1, 3))
         shape = tf.shape(found)
         found = tf.reshape(found, (shape[0], shape[1], self.heads * self.size))
         return self.dropout(self.o(found), seed)
@@ -173,7 +175,7 @@ class T5(keras.Model):
         self.head = parts.parameter(self, HEAD) if HEAD in weights else None
         scaled = getattr(config, "scale_decoder_outputs", False)
         self.scale = config.d_model**-0.5 if scaled else 1.0
-        self.kind = parts.compute_dtype
+        self.computes_in = parts.compute_dtype
 
     def masked(self, allowed):
         """0 where `allowed`, and the lowest number elsewhere."""
@@ -191,7 +193,8 @@ class T5(keras.Model):
     def logits(self, hidden):
         """(batch, target, vocabulary)"""
         head = self.shared if self.head is None else self.head
-        return product(hidden * self.scale, head, self.kind, transpose_b=True)
+        hidden = hidden * self.scale
+        return product(hidden, head, self.computes_in, transpose_b=True)
 
     def call(self, input_ids, attention_mask, decoder_input_ids, seed=None):
         encoded, mask = self.encode(input_ids, attention_mask, seed)

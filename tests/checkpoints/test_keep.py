@@ -15,15 +15,14 @@ import pytest
 from fixtures.checkpoints import equal, state_of, write_step
 from reference_trainers.checkpoints.keep import (
     checkpoints,
-    clean_leftovers,
     find_newest_sound,
     remove,
-    resolve,
     rotate,
 )
 from reference_trainers.checkpoints.manifest import verify
-from reference_trainers.checkpoints.resume import read
+from reference_trainers.checkpoints.resume import Start, named, read
 from reference_trainers.errors import InputError
+from reference_trainers.files import sweep
 from reference_trainers.folder import Lock
 
 # Finding
@@ -47,7 +46,8 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path: Path) -> N
 
     found, warnings = find_newest_sound(tmp_path)
 
-    assert found == tmp_path / "checkpoint-20"
+    assert found is not None
+    assert found.folder == tmp_path / "checkpoint-20"
     assert [warning.split(": ")[1] for warning in warnings] == [
         "the folder is empty. It is passed over.",
         "model.safetensors is damaged",
@@ -58,17 +58,18 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path: Path) -> N
 def test_what_to_resume_from_can_be_said_in_many_ways(tmp_path: Path) -> None:
     old, new = (write_step(tmp_path, step) for step in (10, 20))
     for value in ("true", "True", "latest", "LATEST"):
-        assert resolve(value, tmp_path) == (new, [])
+        assert named(value, tmp_path) == Start(verify(new))
     elsewhere = tmp_path / "elsewhere"
     for value in (f"{old}", f"{old}/"):
-        assert resolve(value, elsewhere) == (old, [])
+        assert named(value, elsewhere) == Start(verify(old))
     for value in (f"{tmp_path}", f"{tmp_path}/"):
-        assert resolve(value, elsewhere) == (new, [])
+        assert named(value, elsewhere) == Start(verify(new))
     (new / "config.json").unlink()
-    found, warnings = resolve("latest", tmp_path)
-    assert found == old
-    assert len(warnings) == 1
-    assert resolve(str(new), tmp_path) == (new, [])  # named itself: read() refuses it
+    found = named("latest", tmp_path)
+    assert found.checkpoint == verify(old)
+    assert len(found.warnings) == 1
+    with pytest.raises(InputError, match=r"checkpoint-20: config\.json is missing"):
+        named(str(new), tmp_path)
 
 
 def test_a_wrong_place_to_resume_from_is_one_sentence(tmp_path: Path) -> None:
@@ -80,34 +81,27 @@ def test_a_wrong_place_to_resume_from_is_one_sentence(tmp_path: Path) -> None:
         ("true", "--resume_from_checkpoint true: .* holds no sound checkpoint"),
     ]:
         with pytest.raises(InputError, match=sentence):
-            resolve(value, tmp_path)
+            named(value, tmp_path)
     os.truncate(write_step(tmp_path, 10) / "config.json", 0)
     for value in ("true", str(tmp_path)):
         with pytest.raises(InputError, match=r"no sound checkpoint.*config\.json is"):
-            resolve(value, tmp_path)
+            named(value, tmp_path)
 
 
 # Rotating and cleaning
 
 
-def test_rotation_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
+def test_rotation_deletes_the_oldest_but_those_to_keep(tmp_path: Path) -> None:
     folders = {step: write_step(tmp_path, step) for step in (10, 20, 30, 40, 100)}
-    assert rotate(tmp_path, None) == []
-    assert rotate(tmp_path, 5) == []
-    assert rotate(tmp_path, 3, best=folders[10]) == [folders[20], folders[30]]
-    assert [step for step, _ in checkpoints(tmp_path)] == [10, 40, 100]
-    assert rotate(tmp_path, 1, best=folders[10]) == [folders[40]]
-    assert rotate(tmp_path, 1) == [folders[10]]
-    assert list(tmp_path.iterdir()) == [folders[100]]
 
+    def left(limit: int | None, *steps: int) -> list[int]:
+        rotate(tmp_path, limit, [folders[step] for step in steps])
+        return [step for step, _ in checkpoints(tmp_path)]
 
-def test_rotation_keeps_the_newest_sound_one_though_newer_are_damaged(
-    tmp_path: Path,
-) -> None:
-    folders = {step: write_step(tmp_path, step) for step in (10, 20, 30)}
-    (folders[30] / "config.json").unlink()
-    assert rotate(tmp_path, 1) == [folders[10], folders[30]]
-    assert find_newest_sound(tmp_path) == (folders[20], [])
+    assert left(None) == left(5) == [10, 20, 30, 40, 100]
+    assert left(3, 100, 10) == [10, 40, 100]
+    assert left(1, 100, 10) == [10, 100]
+    assert left(1, 100) == [100]
 
 
 def test_rotation_leaves_folders_of_others_alone(tmp_path: Path) -> None:
@@ -115,28 +109,28 @@ def test_rotation_leaves_folders_of_others_alone(tmp_path: Path) -> None:
     foreign.mkdir()
     (foreign / "optimizer.pt").write_bytes(b"")
     folders = [write_step(tmp_path, step) for step in (10, 20)]
-    assert rotate(tmp_path, 1) == [folders[0]]
+    rotate(tmp_path, 1, folders[1:])
     assert foreign.exists()
+    assert not folders[0].exists()
 
 
 def test_only_our_own_leftovers_are_cleaned(tmp_path: Path) -> None:
     write_step(tmp_path, 10)
-    ours = [".checkpoint-20.writing-1", ".checkpoint-10.deleting-77"]
+    ours = [".checkpoint-20.writing-1", ".results.writing-a_b7"]
     others = [".checkpoint-20.writing", ".checkpoint-x.writing-1", ".cache", "notes"]
     for name in (*ours, *others):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text("")
-    assert [path.name for path in clean_leftovers(tmp_path)] == sorted(ours)
+    sweep(tmp_path)
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"checkpoint-10", *others}
-    assert clean_leftovers(tmp_path / "absent") == []
 
 
 def test_a_checkpoint_that_was_being_replaced_goes_back(tmp_path: Path) -> None:
     folder = write_step(tmp_path, 10)
     folder.rename(tmp_path / ".checkpoint-10.replaced-5")
-    clean_leftovers(tmp_path)
-    assert find_newest_sound(tmp_path) == (folder, [])
+    sweep(tmp_path)
+    assert find_newest_sound(tmp_path) == (verify(folder), [])
 
 
 # Kills
@@ -155,7 +149,7 @@ while True:
     for again in range(2):
         write_step(output_dir, step, seed=step)
         print(step, flush=True)
-    rotate(output_dir, 2)
+    rotate(output_dir, 2, ())
 """
 
 
@@ -171,12 +165,12 @@ def test_a_kill_at_any_moment_loses_no_checkpoint(tmp_path: Path) -> None:
             process.kill()
             said = process.stdout.read().split()
         step = max([step + 1, *map(int, said)])
-        clean_leftovers(tmp_path)
+        sweep(tmp_path)
         newest, warnings = find_newest_sound(tmp_path)
         assert newest is not None
         assert not warnings
-        assert int(newest.name.removeprefix("checkpoint-")) >= step
-        step = int(newest.name.removeprefix("checkpoint-"))
+        assert newest.step >= step
+        step = newest.step
         for number, folder in checkpoints(tmp_path):
             assert equal(read(folder)[0], state_of(number))
         assert {p.name for p in tmp_path.iterdir()} == {
@@ -196,7 +190,7 @@ FILE_OPERATIONS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os
 def work(output_dir):
     write_step(output_dir, 20, seed=99)  # a step again
     write_step(output_dir, 30, seed=30)
-    rotate(output_dir, 2)
+    rotate(output_dir, 2, ())
 
 def die_before(number):
     left = number
@@ -231,7 +225,7 @@ def test_a_kill_before_any_file_operation_loses_no_checkpoint(tmp_path: Path) ->
     for run in runs:
         for _, folder in checkpoints(run):
             verify(folder)  # even before anything is cleaned up
-        clean_leftovers(run)
+        sweep(run)
         newest, warnings = find_newest_sound(run)
         assert newest is not None
         assert not warnings
@@ -259,6 +253,7 @@ def test_an_interrupted_deletion_leaves_no_half_checkpoint(
 HOLDS = """
 import time
 from pathlib import Path
+from reference_trainers.files import sweep
 from reference_trainers.folder import Lock
 with Lock(Path(sys.argv[1])):
     print("held", flush=True)

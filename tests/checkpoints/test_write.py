@@ -25,7 +25,7 @@ from fixtures.checkpoints import (
     write_step,
 )
 from reference_trainers.checkpoints.manifest import CheckpointError, verify
-from reference_trainers.checkpoints.resume import check_fits, compare_identity, read
+from reference_trainers.checkpoints.resume import read, require_same_run, require_shapes
 from reference_trainers.checkpoints.write import CheckpointWriteFailed, write
 from reference_trainers.errors import InputError
 from reference_trainers.protocols import State
@@ -231,31 +231,38 @@ def test_a_planted_pickle_is_never_loaded(tmp_path: Path) -> None:
 # Fitting
 
 
-def test_a_checkpoint_of_another_model_is_refused_by_parameter() -> None:
-    check_fits(state_of(), SHAPES)
-    check_fits(state_of(moments=False), SHAPES)
+def written(tmp_path: Path, state: State, step: int = 1) -> Path:
+    folder = tmp_path / f"checkpoint-{step}"
+    write(folder, state, TRAINER_STATE, IDENTITY, write_model_files)
+    return folder
+
+
+def test_a_checkpoint_of_another_model_is_refused_by_parameter(tmp_path: Path) -> None:
+    folder = written(tmp_path, state_of())
+    require_shapes(folder, SHAPES)
+    require_shapes(written(tmp_path, state_of(moments=False), 2), SHAPES)
     for wanted, sentence in [
         (SHAPES | {"b.bias": (5,)}, r"b\.bias is \(3,\) there and \(5,\) in this"),
         (SHAPES | {"c": (1,)}, r"c is absent there and \(1,\) in this model"),
         ({"b.bias": (3,), "scale": ()}, r"a\.weight is \(4, 3\) there and absent in"),
     ]:
         with pytest.raises(InputError, match=sentence):
-            check_fits(state_of(), wanted)
+            require_shapes(folder, wanted)
 
 
-def test_moments_of_another_model_are_refused() -> None:
+def test_moments_of_another_model_are_refused(tmp_path: Path) -> None:
     whole = state_of()
     partial = State(whole.parameters, whole.exp_avg, {"scale": np.zeros(())})
     with pytest.raises(InputError, match=r"exp_avg_sq\.a\.weight is absent there"):
-        check_fits(partial, SHAPES)
+        require_shapes(written(tmp_path, partial), SHAPES)
 
 
 def test_a_changed_identity_names_each_field_with_both_values() -> None:
     saved = {**IDENTITY, "betas": [0.9, 0.999]}
-    compare_identity(saved, {**IDENTITY, "betas": (0.9, 0.999)})
+    require_same_run(saved, {**IDENTITY, "betas": (0.9, 0.999)})
     now = {"seed": 43, "model": {"d_model": 64, "layers": 2}, "betas": [0.9, 0.999]}
     with pytest.raises(InputError) as caught:
-        compare_identity(saved, now)
+        require_same_run(saved, now)
     assert (
         "global_batch was 8 and is absent; model.d_model was 32 and is 64; "
         "seed was 42 and is 43." in str(caught.value)

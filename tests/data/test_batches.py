@@ -9,14 +9,15 @@ import pytest
 
 from reference_trainers.data.batches import (
     NO_TARGET,
+    Batch,
     eval_batches,
     global_batch,
-    pad_rows,
     padded,
 )
 from reference_trainers.recipe.plan import Padding, plan_of
 from reference_trainers.recipe.sampling import rows_at
 from reference_trainers.spec import TrainingSpec
+from reference_trainers.world import World
 
 PAD, START, END = 0, 9, 1
 PADDING = Padding(pad_token_id=PAD, decoder_start_token_id=START)
@@ -57,13 +58,14 @@ def plan(batch=4, accumulation=1, devices=1, padding=PADDING):
 
 
 def test_a_batch_to_the_letter():
-    batch = padded([[11, 12, END], [13, END]], [[21, END], [22, 23, END]], PADDING, 3)
+    sources, targets = [[11, 12, END], [13, END]], [[21, END], [22, 23, END]]
+    batch = padded(sources, targets, PADDING, 3, 3, 2)
     assert batch.input_ids.tolist() == [[11, 12, END], [13, END, PAD]]
     assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 1, 0]]
     assert batch.labels.tolist() == [[21, END, NO_TARGET], [22, 23, END]]
     assert batch.decoder_input_ids.tolist() == [[START, 21, END], [START, 22, 23]]
-    assert batch.target_tokens == 5
-    assert all(array.dtype == np.int32 for array in vars(batch).values())
+    assert Batch(batch, 2).target_tokens == 5
+    assert all(array.dtype == np.int32 for array in batch)
 
 
 @pytest.mark.parametrize("make", ["tiny_t5", "tiny_bart"])
@@ -79,7 +81,7 @@ def test_decoder_inputs_are_those_of_transformers(make, tmp_path):
     config = model.config
     ours = Padding(config.pad_token_id, config.decoder_start_token_id)
     columns = ROWS[range(6)]
-    batch = padded(columns["input_ids"], columns["labels"], ours, 8)
+    batch = padded(columns["input_ids"], columns["labels"], ours, 12, 8, 6)
     labels = torch.from_numpy(batch.labels.astype(np.int64))
     theirs = model.prepare_decoder_input_ids_from_labels(labels=labels)
     assert theirs.tolist() == batch.decoder_input_ids.tolist()
@@ -91,22 +93,23 @@ def test_lengths_are_multiples(multiple):
     for step in range(3):
         batch = global_batch(ROWS, plan(padding=wide), step).micro_batches[0]
         narrow = global_batch(ROWS, plan(), step).micro_batches[0]
-        for name, array in vars(narrow).items():
-            found = getattr(batch, name)
+        for name, array in narrow.arrays._asdict().items():
+            found = getattr(batch.arrays, name)
             length = array.shape[1]
             assert found.shape[1] == -(-length // multiple) * multiple
             if name != "decoder_input_ids":
                 assert np.array_equal(found[:, :length], array)
-        assert not batch.attention_mask[:, narrow.input_ids.shape[1] :].any()
-        assert (batch.labels[:, narrow.labels.shape[1] :] == NO_TARGET).all()
+        source, target = narrow.arrays.input_ids.shape[1], narrow.arrays.labels.shape[1]
+        assert not batch.arrays.attention_mask[:, source:].any()
+        assert (batch.arrays.labels[:, target:] == NO_TARGET).all()
         assert batch.target_tokens == narrow.target_tokens
 
 
 def test_padding_to_the_largest_length():
     full = replace(PADDING, source_length=20, target_length=15)
     batch = global_batch(ROWS, plan(padding=full), 0)
-    assert batch.micro_batches[0].input_ids.shape == (4, 20)
-    assert batch.micro_batches[0].labels.shape == (4, 15)
+    assert batch.micro_batches[0].arrays.input_ids.shape == (4, 20)
+    assert batch.micro_batches[0].arrays.labels.shape == (4, 15)
     assert batch.target_tokens == global_batch(ROWS, plan(), 0).target_tokens
 
 
@@ -120,10 +123,10 @@ def test_a_step_is_a_function_of_its_number(step):
     assert batch.row_ids.tolist() == (10 * rows).tolist()
     (only,) = batch.micro_batches
     for row, tokens, mask in zip(
-        rows, only.input_ids, only.attention_mask, strict=True
+        rows, only.arrays.input_ids, only.arrays.attention_mask, strict=True
     ):
         assert tokens[mask == 1].tolist() == ROWS.sources[row]
-    for row, labels in zip(rows, only.labels, strict=True):
+    for row, labels in zip(rows, only.arrays.labels, strict=True):
         assert labels[labels != NO_TARGET].tolist() == ROWS.targets[row]
 
 
@@ -144,7 +147,7 @@ def test_a_cut_changes_no_target(
         assert cut.row_ids.tolist() == whole.row_ids.tolist()
         assert cut.target_tokens == whole.target_tokens
         assert counted(cut) == counted(whole)
-        sizes = [len(part.input_ids) for part in cut.micro_batches]
+        sizes = [part.rows for part in cut.micro_batches]
         assert all(size == batch * devices for size in sizes[:-1])
         assert sum(sizes) == len(whole.row_ids)
 
@@ -154,7 +157,7 @@ def counted(batch):
     return [
         labels[labels != NO_TARGET].tolist()
         for part in batch.micro_batches
-        for labels in part.labels
+        for labels in part.arrays.labels[: part.rows]
     ]
 
 
@@ -183,13 +186,51 @@ def test_evaluation_takes_every_row_in_order(size):
     assert tokens == sum(map(len, ROWS.targets))
 
 
-def test_empty_rows_have_no_part():
-    batch = global_batch(ROWS, plan(), 2).micro_batches[0]
-    assert len(batch.input_ids) == 3
-    more = pad_rows(batch, 8)
-    assert {len(array) for array in vars(more).values()} == {8}
-    for name, array in vars(batch).items():
-        assert np.array_equal(getattr(more, name)[:3], array)
-    assert not more.attention_mask[3:].any()
-    assert more.target_tokens == batch.target_tokens
-    assert pad_rows(batch, 3) is batch
+@pytest.mark.parametrize("step", [0, 2])
+def test_uniform_batches_have_one_shape_and_the_same_targets(step):
+    """Empty rows and columns hold no token, no target, and change no count."""
+    uniform = replace(PADDING, uniform=True)
+    ragged = global_batch(ROWS, plan(2, 2), step)
+    filled = global_batch(ROWS, plan(2, 2, padding=uniform), step)
+    assert {part.arrays.labels.shape for part in filled.micro_batches} == {
+        filled.stacked().labels.shape[1:]
+    }
+    assert filled.stacked().input_ids.shape[:2] == (len(ragged.micro_batches), 2)
+    assert [part.rows for part in filled.micro_batches] == [
+        part.rows for part in ragged.micro_batches
+    ]
+    assert counted(filled) == counted(ragged)
+    assert filled.target_tokens == ragged.target_tokens
+    for part in filled.micro_batches:
+        assert not part.arrays.attention_mask[part.rows :].any()
+        assert (part.arrays.labels[part.rows :] == NO_TARGET).all()
+
+
+def test_each_micro_batch_has_a_seed_of_its_own():
+    seeds = [global_batch(ROWS, plan(2, 2), step).seeds.tolist() for step in range(3)]
+    flat = [seed for step in seeds for seed in step]
+    assert len(set(flat)) == len(flat)
+    again = global_batch(ROWS, plan(1, 4), 0).seeds.tolist()
+    assert again[:2] == seeds[0], "a seed depends on more than step and place"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@pytest.mark.parametrize("uniform", [False, True])
+def test_shares_add_up_to_the_whole(size, uniform):
+    """Each row is in one share; every share divides by the tokens of the whole."""
+    padding = replace(PADDING, uniform=uniform)
+    whole = global_batch(ROWS, plan(4, 1, padding=padding), 2)  # three rows are left
+    shares = [whole.share(World(rank, size)) for rank in range(size)]
+    assert {share.target_tokens for share in shares} == {whole.target_tokens}
+    rows = [row for share in shares for row in counted(share)]
+    assert rows == counted(whole)
+    assert all(len(share.micro_batches) == 1 for share in shares)
+    for share in shares:  # a share without a row still has something to compute on
+        assert len(share.micro_batches[0].arrays.labels) > 0
+    held = sum(part.target_tokens for s in shares for part in s.micro_batches)
+    assert held == whole.target_tokens
+
+
+def test_one_process_has_the_whole():
+    whole = global_batch(ROWS, plan(), 0)
+    assert whole.share(World()) is whole

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reference_trainers.data.batches import NO_TARGET, Arrays, Batch, arrays
+from reference_trainers.data.batches import NO_TARGET, Arrays, Batch
 from reference_trainers.spec import TrainingSpec
 
 VOCABULARY = 101
@@ -84,13 +84,26 @@ def random_batch(rows: int, source: int, target: int, seed: int = 0) -> Batch:
     before = np.pad(labels[:, :-1], ((0, 0), (1, 0)))
     decoder_input_ids = np.where(before == NO_TARGET, 0, before)
     columns = (input_ids * attention_mask, attention_mask, decoder_input_ids, labels)
-    return Batch(*(column.astype(np.int32) for column in columns))
+    return Batch(Arrays(*(column.astype(np.int32) for column in columns)), rows)
+
+
+def filled(batch: Batch, rows: int, source: int, target: int, seed: int = 0) -> Batch:
+    """`batch` with empty rows and columns up to these sizes, as compiled ones get."""
+
+    def larger(array: np.ndarray, length: int, value: int) -> np.ndarray:
+        missing = rows - array.shape[0], length - array.shape[1]
+        return np.pad(array, ((0, missing[0]), (0, missing[1])), constant_values=value)
+
+    lengths = (source, source, target, target)
+    values = (0, 0, 0, NO_TARGET)
+    return Batch(Arrays(*map(larger, batch.arrays, lengths, values)), batch.rows, seed)
 
 
 def torch_inputs(batch: Batch) -> dict[str, Any]:
     import torch
 
-    values = {name: torch.tensor(array).long() for name, array in vars(batch).items()}
+    arrays = batch.arrays._asdict()
+    values = {name: torch.tensor(array).long() for name, array in arrays.items()}
     del values["labels"]
     return values
 
@@ -99,7 +112,7 @@ def torch_loss(model: Any, batch: Batch, smoothing: float) -> Any:
     """Summed loss by the formula of transformers' LabelSmoother."""
     import torch
 
-    labels = torch.tensor(batch.labels).long()
+    labels = torch.tensor(batch.arrays.labels).long()
     log_probs = torch.log_softmax(model(**torch_inputs(batch)).logits, -1)
     nll = -log_probs.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
     loss = (1 - smoothing) * nll - smoothing * log_probs.mean(-1)
@@ -129,7 +142,7 @@ def in_flax(config, weights, dtype, options) -> Ours:
     pytest.importorskip("flax")
     if dtype == "float64":
         jax.config.update("jax_enable_x64", True)
-    from reference_trainers.flax import backend, step, t5
+    from reference_trainers.flax import backend, run_summarization, t5
 
     network = t5.T5(config, weights, dtype, **options)
     build, values = backend.builder(network), backend.parameters(network)
@@ -138,20 +151,25 @@ def in_flax(config, weights, dtype, options) -> Ours:
     @partial(jax.jit, static_argnums=2)
     def gradient(values, batch, smoothing):
         spec = TrainingSpec(label_smoothing_factor=smoothing)
-        return step.gradient(values, batch, np.int32(0), build=build, spec=spec)[1]
+        seed = np.int32(0)
+        return run_summarization.gradient(values, batch, seed, build=build, spec=spec)[
+            1
+        ]
 
-    answers = jax.jit(partial(step.answers, build=build), static_argnums=3)
+    generate_step = jax.jit(
+        partial(run_summarization.generate_step, build=build), static_argnums=3
+    )
 
     def generate(ids, mask, settings):
-        tokens, length = answers(values, ids, mask, settings)
+        tokens, length = generate_step(values, ids, mask, settings)
         return np.asarray(tokens)[:, : int(length)]
 
     def gradients(batch, smoothing):
-        found = gradient(values, arrays(batch, 1), smoothing)
+        found = gradient(values, batch.arrays, smoothing)
         return {name: np.asarray(value) for name, value in found.items()}
 
     return Ours(
-        lambda batch: np.asarray(forward(values, *arrays(batch, 1)[:3])),
+        lambda batch: np.asarray(forward(values, *batch.arrays[:3])),
         gradients,
         generate,
     )
@@ -159,7 +177,7 @@ def in_flax(config, weights, dtype, options) -> Ours:
 
 def in_tensorflow(config, weights, dtype, options) -> Ours:
     tf = pytest.importorskip("tensorflow")
-    from reference_trainers.tensorflow import backend, step, t5
+    from reference_trainers.tensorflow import backend, run_summarization, t5
 
     network = t5.T5(config, weights, dtype, **options)
     inputs = [tf.TensorSpec((None, None), "int32")] * 2
@@ -167,20 +185,23 @@ def in_tensorflow(config, weights, dtype, options) -> Ours:
 
     def gradients(batch, smoothing):
         spec = TrainingSpec(label_smoothing_factor=smoothing)
-        batch = Arrays(*map(tf.constant, arrays(batch, 1)))
-        found = step.gradient(network, batch, tf.constant(0), spec=spec)[1:]
+        arrays = Arrays(*map(tf.constant, batch.arrays))
+        seed = tf.constant(0)
+        found = run_summarization.gradient(network, arrays, seed, spec=spec)[1:]
         names = backend.parameters(network)
         pairs = zip(names, found, strict=True)
         return {name: value.numpy() for name, value in pairs}
 
     def generate(ids, mask, settings):
         if settings not in compiled:
-            answers = partial(step.answers, network, settings, spec=TrainingSpec())
-            compiled[settings] = tf.function(answers, inputs, autograph=False)
+            step = partial(
+                run_summarization.generate_step, network, settings, spec=TrainingSpec()
+            )
+            compiled[settings] = tf.function(step, inputs, autograph=False)
         tokens, length = compiled[settings](ids, mask)
         return tokens.numpy()[:, : int(length)]
 
     def logits(batch):
-        return network(*map(tf.constant, arrays(batch, 1)[:3])).numpy()
+        return network(*map(tf.constant, batch.arrays[:3])).numpy()
 
     return Ours(logits, gradients, generate)

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from fixtures.float64_t5 import float64_t5
-from reference_trainers.data.batches import Batch, GlobalBatch
+from reference_trainers.data.batches import Arrays, Batch, GlobalBatch
 from reference_trainers.errors import InputError
 from reference_trainers.models.generation import GenerationSettings
 from reference_trainers.recipe.decay import decays
+from reference_trainers.recipe.randomness import dropout_seed
 from reference_trainers.spec import TrainingSpec
 from tests.leaves.t5_oracle import (
     FRAMEWORKS,
+    filled,
     random_batch,
     source_of,
     torch_loss,
@@ -52,12 +54,17 @@ def backend_class(framework):
     return TensorFlowBackend
 
 
-def global_batch(step: int) -> GlobalBatch:
+def global_batch(step: int, seed: int = SPEC.seed) -> GlobalBatch:
     """Two micro-batches of differing lengths; every fifth is short of a row."""
     seeds = 2 * (step % 5), 2 * (step % 5) + 1
     last = ROWS - 1 if step % 5 == 4 else ROWS
-    batches = random_batch(ROWS, 12, 7, seeds[0]), random_batch(last, 9, 9, seeds[1])
-    return GlobalBatch(step, np.arange(ROWS + last), batches)
+    ragged = random_batch(ROWS, 12, 7, seeds[0]), random_batch(last, 9, 9, seeds[1])
+    batches = tuple(
+        filled(batch, ROWS, 12, 9, seed=dropout_seed(seed, step, place))
+        for place, batch in enumerate(ragged)
+    )
+    tokens = sum(batch.target_tokens for batch in batches)
+    return GlobalBatch(step, np.arange(ROWS + last), batches, tokens)
 
 
 def rate(step: int) -> float:
@@ -93,9 +100,9 @@ def torch_updates(model):
     return losses, norms, adamw
 
 
-def updates(backend, steps=range(UPDATES)):
+def updates(backend, steps=range(UPDATES), seed=SPEC.seed):
     """Losses and gradient norms; read when all is done, as the loop may do."""
-    found = [backend.train_step(global_batch(s), rate(s), s) for s in steps]
+    found = [backend.train_step(global_batch(s, seed), rate(s)) for s in steps]
     return [float(u.loss) for u in found], [float(u.grad_norm) for u in found]
 
 
@@ -127,7 +134,7 @@ def test_updates_are_those_of_torch(framework, checkpointing):
 
 
 @BOTH
-def test_a_state_goes_on_in_another_backend(framework):
+def test_a_state_resumes_in_another_backend(framework):
     source = source_of(torch_t5(gated=False))
     first = backend_class(framework).load(SPEC, source)
     assert not first.state().exp_avg
@@ -149,7 +156,8 @@ def test_evaluation_and_answers_do_not_see_empty_rows(framework):
     model = torch_t5(gated=False)
     backend = backend_class(framework).load(SPEC, source_of(model))
     batch = random_batch(ROWS, 12, 7)
-    short = Batch(*(array[: ROWS - 1] for array in vars(batch).values()))
+    cut = Arrays(*(array[: ROWS - 1] for array in batch.arrays))
+    short = filled(Batch(cut, ROWS - 1), ROWS, 12, 7)
     loss, tokens = backend.evaluate(short)
     assert tokens == short.target_tokens
     with float64_t5():
@@ -170,8 +178,7 @@ def test_dropout_repeats_and_depends_on_the_seed(framework):
 
     def losses(seed):
         backend.restore(start)
-        backend.spec = replace(SPEC, seed=seed)
-        return updates(backend, range(3))[0]
+        return updates(backend, range(3), seed)[0]
 
     first = losses(1)
     assert losses(1) == first
