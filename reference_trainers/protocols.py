@@ -25,6 +25,11 @@ class Trainer(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def refuses(self) -> Mapping[str, str]:
+        """By flag, the sentence with which `run` refuses a value other than its
+        default; read without importing a framework. Absent: nothing is refused."""
+
     def run(self, spec: TrainingSpec) -> RunReport:
         """Runs `spec` and writes its output folder.
 

@@ -8,13 +8,11 @@ but for whole checkpoints.
 from __future__ import annotations
 
 import json
-import pkgutil
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reference_trainers import loop
 from reference_trainers.checkpoints.keep import clean_leftovers
@@ -51,42 +49,14 @@ from reference_trainers.results import REPORT_FILE, RunReport
 from reference_trainers.signals import stop_signals
 from reference_trainers.spec import TrainingSpec
 
-
-@dataclass(frozen=True)
-class BackendTrainer:
-    """A trainer made of a backend and the shared life of a run."""
-
-    name: str
-    backend: str | type[Backend]
-    """The class, or "module:attribute" of it: flags and files are checked before the
-    framework is imported, which takes seconds."""
-    trains_by_default: bool = False
-    """Train and evaluate where no do_* flag is given (the Accelerate script)."""
-
-    def run(self, spec: TrainingSpec) -> RunReport:
-        """Runs `spec` and writes its output folder.
-
-        Raises `InputError` for what the user can mend, `TrainingStopped` on a signal.
-        """
-        if not spec.trains_evaluates_or_predicts:
-            if not self.trains_by_default:
-                raise InputError(
-                    "There is nothing to do: give --do_train, --do_eval, --do_predict."
-                )
-            spec = replace(spec, do_train=True, do_eval=True)
-        return _Run(self, spec).run()
-
-    def backend_class(self) -> Any:
-        """A `SteppingBackend` or a `FittingBackend`."""
-        if isinstance(self.backend, str):
-            return pkgutil.resolve_name(self.backend)
-        return self.backend
+if TYPE_CHECKING:
+    from reference_trainers.registry import SharedTrainer
 
 
 class _Run:
     """One run of one trainer."""
 
-    def __init__(self, trainer: BackendTrainer, spec: TrainingSpec):
+    def __init__(self, trainer: SharedTrainer, spec: TrainingSpec):
         self.trainer = trainer
         self.spec = spec
         self.folder = output_folder(spec)
@@ -288,3 +258,8 @@ class _Progress:
         self._record.read()  # a NaN must not become a checkpoint
         self._run.saver.save(backend, self._record)
         self._record.leave_out_this_time()
+
+
+def run(trainer: SharedTrainer, spec: TrainingSpec) -> RunReport:
+    """Runs `spec` and writes its output folder."""
+    return _Run(trainer, spec).run()

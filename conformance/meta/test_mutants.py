@@ -14,7 +14,7 @@ from conformance.profiles import PROFILES
 from conformance.runs import Inputs, Runs, build_inputs
 from reference_trainers.data.batches import GlobalBatch
 from reference_trainers.protocols import State, Update
-from reference_trainers.run import BackendTrainer
+from reference_trainers.registry import SharedTrainer
 
 pytest.importorskip(
     "torch", reason="not run: the mutants are of the Accelerate trainer"
@@ -84,7 +84,7 @@ MakeRuns = Callable[[type], Runs]
 @pytest.fixture
 def runs(inputs: Inputs, tmp_path: Path) -> MakeRuns:
     def make(backend: type) -> Runs:
-        trainer = BackendTrainer(backend.__name__, backend)
+        trainer = SharedTrainer(backend.__name__, backend)
         return Runs(trainer, PROFILES["cpu"], inputs, tmp_path)
 
     return make

@@ -1,1 +1,6 @@
 """The trainer in JAX with Flax NNX and optax."""
+
+from reference_trainers.registry import SharedTrainer
+
+# By name: flags and files are checked before the framework is imported.
+TRAINER = SharedTrainer("flax", "reference_trainers.flax.backend:FlaxBackend")

@@ -8,10 +8,8 @@
 from __future__ import annotations
 
 from reference_trainers.cli import main
-from reference_trainers.run import BackendTrainer
+from reference_trainers.flax import TRAINER
 
-# By name: flags and files are checked before the framework is imported.
-TRAINER = BackendTrainer("flax", "reference_trainers.flax.backend:FlaxBackend")
-
+# Flags are read before the framework, which takes seconds to import.
 if __name__ == "__main__":
-    main(TRAINER)
+    raise SystemExit(main(TRAINER))

@@ -15,9 +15,9 @@ from transformers import AutoModelForSeq2SeqLM, GenerationConfig, PreTrainedMode
 from transformers.utils import logging as transformers_logging
 
 from reference_trainers.data.batches import NO_TARGET, Batch
-from reference_trainers.errors import InputError
+from reference_trainers.errors import InputError, sentence_of
 from reference_trainers.models.generation import GenerationSettings
-from reference_trainers.models.source import ModelSource, first_line
+from reference_trainers.models.source import ModelSource
 from reference_trainers.protocols import State
 from reference_trainers.recipe.randomness import dropout_seed
 from reference_trainers.spec import TrainingSpec
@@ -133,8 +133,8 @@ def load_model(spec: TrainingSpec, source: ModelSource) -> PreTrainedModel:
     except InputError:
         raise
     except Exception as error:  # each architecture raises its own
-        reason = first_line(error)
-        if "ignore_mismatched_sizes" in reason:  # a flag that only its code has
+        reason = sentence_of(error)
+        if "ignore_mismatched_sizes" in str(error):  # a flag that only its code has
             reason = "its weights are not of the shapes that its config.json gives."
         flag = f"--model_name_or_path {spec.model_name_or_path}"
         raise InputError(f"{flag}: cannot be loaded: {reason}") from error

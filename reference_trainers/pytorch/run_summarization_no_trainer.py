@@ -7,12 +7,18 @@
 
 from __future__ import annotations
 
+from reference_trainers.cli import main
+from reference_trainers.pytorch import NO_TRAINER as TRAINER
+
+# Flags are read before the framework, which takes seconds to import.
+if __name__ == "__main__":
+    raise SystemExit(main(TRAINER))
+
 import torch
 from accelerate import Accelerator
 from torch import nn
 from transformers import PreTrainedModel
 
-from reference_trainers.cli import main
 from reference_trainers.data.batches import GlobalBatch
 from reference_trainers.protocols import Update
 from reference_trainers.pytorch.backend import (
@@ -22,7 +28,6 @@ from reference_trainers.pytorch.backend import (
     token_loss,
 )
 from reference_trainers.recipe.decay import decays
-from reference_trainers.run import BackendTrainer
 from reference_trainers.spec import TrainingSpec
 
 
@@ -78,9 +83,3 @@ def adamw(spec: TrainingSpec, model: nn.Module) -> torch.optim.Optimizer:
 def clip(model: nn.Module, largest: float) -> torch.Tensor:
     """Scales gradients to a global norm of at most `largest`; the norm before."""
     return nn.utils.clip_grad_norm_(model.parameters(), largest or float("inf"))
-
-
-TRAINER = BackendTrainer("accelerate", AccelerateBackend, trains_by_default=True)
-
-if __name__ == "__main__":
-    main(TRAINER)

@@ -2,5 +2,12 @@
 
 import os
 
+from reference_trainers.registry import SharedTrainer
+
 # Before TensorFlow is imported: it tells stderr of the processor it found.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+
+# By name: flags and files are checked before the framework is imported.
+TRAINER = SharedTrainer(
+    "tensorflow", "reference_trainers.tensorflow.backend:TensorFlowBackend"
+)
