@@ -230,6 +230,6 @@ def refused(error: InputError, with_traceback: bool = False) -> int:
     return 2
 
 
-def exit_with(error: InputError) -> NoReturn:
+def exit_with(error: InputError, with_traceback: bool = False) -> NoReturn:
     """Ends the program as bad input does."""
-    raise SystemExit(refused(error))
+    raise SystemExit(refused(error, with_traceback))
