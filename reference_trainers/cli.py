@@ -114,7 +114,7 @@ def _unknown(argument: str) -> str:
 
 
 class OneSentenceParser(argparse.ArgumentParser):
-    """One sentence instead of argparse's page of usage."""
+    """Refuses in one sentence, not with a page of usage."""
 
     def error(self, message: str) -> NoReturn:
         # "argument --max_steps/--max_train_steps: ..." -> "--max_steps: ..."
@@ -151,9 +151,8 @@ def _add(section: Any, name: str, default: Any, facts: Mapping[str, Any]) -> Non
     kind = kinds()[name]
     said = facts["help"]
     if default not in (None, False, ""):
-        said += (
-            f" Default: {default:g}." if kind.type is float else f" Default: {default}."
-        )
+        shown = f"{default:g}" if kind.type is float else default
+        said += f" Default: {shown}."
     value = WHAT_A_VALUE_IS.get(kind.type, "BOOL")
     if kind.choices:
         value = f"{{{','.join(kind.choices)}}}"
@@ -181,13 +180,13 @@ def _add_text(
 class _Stopped(SystemExit):
     """A signal outside of training; an exit, so that nothing half-written stays."""
 
-    def __init__(self, number: int, frame: object):
+    def __init__(self, number: int):
         super().__init__(128 + number)
         self.name = signal.Signals(number).name
 
 
 def _stop(number: int, frame: object) -> NoReturn:
-    raise _Stopped(number, frame)
+    raise _Stopped(number)
 
 
 def main(
@@ -198,8 +197,8 @@ def main(
     """Runs a command line; the exit status: 0, 2 for bad input, 128 + a signal."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     # Training has its own way, which finishes the step
-    kinds_of_signal = (signal.SIGTERM, signal.SIGINT)
-    before = {kind: signal.signal(kind, _stop) for kind in kinds_of_signal}
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, _stop) for number in signals}
     try:
         spec = parse(arguments, program)
         report = trainer.run(spec)
@@ -213,8 +212,8 @@ def main(
         print(f"{stopped.name}: stopped. {resume}", file=sys.stderr)
         raise
     finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     from reference_trainers.results import json_text  # here: it needs numpy
 
     sys.stdout.write(json_text(report.metrics))

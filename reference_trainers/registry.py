@@ -6,8 +6,9 @@ Imports no framework, and no library until a run has been refused nothing.
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from importlib.metadata import (
     Distribution,
     EntryPoint,
@@ -114,13 +115,13 @@ def find_trainer(name: str) -> Trainer:
     missing or older than the oldest supported.
     """
     if ":" in name:
-        return _as_trainer(name, _resolved(name))
+        return _as_trainer(name, _imported(name, partial(pkgutil.resolve_name, name)))
     for entry in entry_points(group=GROUP):
         if entry.name == name:
             reason = _listed(entry).reason
             if reason is not None:
                 raise InputError(f"--trainer {name}: {reason}")
-            return _as_trainer(name, entry.load())
+            return _as_trainer(name, _imported(name, entry.load))
     known = ", ".join(sorted(entry_points(group=GROUP).names))
     raise InputError(
         f"--trainer {name}: no such trainer; there are: {known}. "
@@ -165,10 +166,10 @@ def _requirements(
             yield requirement
 
 
-def _resolved(name: str) -> Any:
+def _imported(name: str, imported: Callable[[], Any]) -> Any:
     try:
         with import_noise_kept_off_stderr():
-            return pkgutil.resolve_name(name)
+            return imported()
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
             f"--trainer {name}: cannot be imported: {sentence_of(error)}"
