@@ -26,4 +26,4 @@ class TrainingStopped(Exception):
 def sentence_of(error: BaseException) -> str:
     """A library's message on one line, as a sentence; cut where it goes on and on."""
     message = str(error).strip() or type(error).__name__
-    return textwrap.shorten(message, LONGEST, placeholder=" ...").rstrip(".") + "."
+    return textwrap.shorten(message, LONGEST, placeholder=" [...]").rstrip(".") + "."
