@@ -10,7 +10,7 @@ from pathlib import Path
 
 from conformance import trace
 from conformance.compare import command
-from reference_trainers.cli import exit_with
+from reference_trainers.cli import TRACEBACK_HELP, exit_with
 from reference_trainers.errors import InputError
 
 COMPARE_HELP = """\
@@ -18,11 +18,10 @@ Runs one spec through several trainers, each in its own process, one after anoth
 and writes compare.html and compare.json into --output_dir, beside a folder a trainer.
 
 All other arguments are those of a run: an optional spec file, then flags
-(`python -m reference_trainers -h` lists them).
+(`python -m reference_trainers run -h` lists them).
 
-Exit status: 0 when two or more trainers finished and were compared, whether or not
-they agree (the table and the page say so); 1 when a trainer failed or nothing was
-compared; 2 for bad input."""
+Exit status: 0 when two or more trainers finished and agree within tolerance; 1 when
+they differ beyond it, a trainer failed, or nothing was compared; 2 for bad input."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,6 +43,12 @@ def _parser() -> argparse.ArgumentParser:
         help="'all' (those that can run here), or names separated by commas; "
         "package.module:attribute names a trainer that is not installed",
     )
+    compare.add_argument(
+        "--no_verdict",
+        action="store_true",
+        help="exit with 0 even where trainers differ: to look, not to judge",
+    )
+    compare.add_argument("--traceback", action="store_true", help=TRACEBACK_HELP)
     record = commands.add_parser("record", help="record the float64 trace anew")
     record.add_argument("path", type=Path, help="fixtures/traces/float64.json")
     return parser
@@ -58,9 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if ours.command == "record":
             trace.record(ours.path)
             return 0
-        return command.main(ours.trainers, of_the_run)
+        return command.main(ours.trainers, of_the_run, not ours.no_verdict)
     except InputError as error:
-        exit_with(error)
+        exit_with(error, with_traceback=getattr(ours, "traceback", False))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     finally:

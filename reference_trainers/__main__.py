@@ -1,39 +1,64 @@
-"""Runs or lists trainers.
-
-python -m reference_trainers list [--json]
-python -m reference_trainers --trainer NAME [spec.yaml | spec.json] [--flag value ...]
-"""
+"""Runs or lists trainers: ``python -m reference_trainers run | list``."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 
+from reference_trainers import cli
 from reference_trainers.errors import InputError
 from reference_trainers.registry import find_trainer, listed
 
+PROGRAM = "python -m reference_trainers"
+TRAINER_HELP = "One that `list` shows, or package.module:attribute of your own."
+RUN_USAGE = "--trainer NAME [spec.yaml | spec.json] [--flag value ...]"
 
-def main() -> None:
-    arguments = sys.argv[1:]
-    if arguments[:1] == ["list"]:
-        list_trainers(as_json="--json" in arguments[1:])
-        return
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(__doc__)
-        print("The flags: python -m reference_trainers --trainer NAME -h")
-        return
-    name, rest = _trainer_name(arguments)
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments) or ["-h"]
     try:
-        if name is None:
-            raise InputError("--trainer: say which one; `list` shows them.")
-        trainer = find_trainer(name)
+        first = arguments[0]
+        if first == "run":
+            return run(arguments[1:])
+        if first.startswith("-") and first not in ("-h", "--help"):
+            return run(arguments)  # the word was not always needed
+        if first not in ("-h", "--help", "list"):
+            raise InputError(f"{first}: no such command; there are: run, list.")
+        list_trainers(_parser().parse_args(arguments).json)
+        return 0
     except InputError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
-    from reference_trainers.cli import main as run_main  # here: `list` needs no library
+        return cli.refused(error, "--traceback" in arguments)
 
-    run_main(trainer, rest)
+
+def _parser() -> argparse.ArgumentParser:
+    parser = cli.OneSentenceParser(
+        prog=PROGRAM, description="Reference trainers.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("run", help=f"run a trainer: {RUN_USAGE}")
+    shown = commands.add_parser(
+        "list", help="list the trainers that are installed", allow_abbrev=False
+    )
+    shown.add_argument("--json", action="store_true", help="for programs")
+    return parser
+
+
+def run(arguments: list[str]) -> int:
+    """`run --trainer NAME`, and the command line of that trainer."""
+    name, rest = _trainer_name(arguments)
+    if name is None and any(argument in ("-h", "--help") for argument in arguments):
+        parser = cli.parser(f"{PROGRAM} run --trainer NAME")
+        parser.add_argument("--trainer", metavar="NAME", help=TRAINER_HELP)
+        parser.print_help()
+        return 0
+    if name is None:
+        raise InputError("--trainer: say which one; `list` shows them.")
+    program = f"{PROGRAM} run --trainer {name}"
+    return cli.main(find_trainer(name), rest, program)
 
 
 def _trainer_name(arguments: list[str]) -> tuple[str | None, list[str]]:
@@ -62,4 +87,4 @@ def list_trainers(as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

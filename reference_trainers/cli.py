@@ -1,47 +1,36 @@
-"""Command line, JSON file or YAML file -> TrainingSpec."""
+"""The command line of a trainer: flags and a JSON or YAML file -> TrainingSpec -> run.
+
+Flags are read before any library is imported, so `-h` and a mistake cost no wait.
+"""
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import json
-import re
 import signal
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import yaml
-from transformers import HfArgumentParser
+from reference_trainers import old_flags
+from reference_trainers.errors import InputError, TrainingStopped, sentence_of
+from reference_trainers.flags import GROUPS
+from reference_trainers.spec import TrainingSpec
+from reference_trainers.spec_rules import kinds
 
-from reference_trainers.errors import InputError, TrainingStopped
-from reference_trainers.protocols import Trainer
-from reference_trainers.report.progress import say
-from reference_trainers.results import json_text
-from reference_trainers.spec import GROUPS, TrainingSpec
+if TYPE_CHECKING:
+    from reference_trainers.protocols import Trainer
 
 FILE_ENDINGS = (".json", ".yaml", ".yml")
+TRACEBACK_HELP = "After an error, show where in the code it came from."
+WHAT_A_VALUE_IS: dict[type, str] = {int: "N", float: "X", str: "TEXT"}
 
 
-class _Parser(HfArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One sentence instead of argparse's page of usage."""
-        # "argument --max_steps/--max-steps: ..." -> "--max_steps: ..."
-        sentence = re.sub(r"^argument (--\w+)[^:]*:", r"\1:", message)
-        raise InputError(f"{sentence.rstrip('.')}. See -h.")
-
-
-def parser(program: str | None = None) -> HfArgumentParser:
-    """The parser of every trainer; `-h` lists the flags by group."""
-    return _Parser(
-        GROUPS,
-        prog=program,
-        # An abbreviation that is clear today may be ambiguous tomorrow.
-        allow_abbrev=False,
-        usage="%(prog)s [spec.yaml | spec.json] [--flag value ...]",
-        description="Fine-tunes a sequence-to-sequence model to summarize.",
-    )
+# ---- flags -> spec -------------------------------------------------------------------
 
 
 def parse(arguments: Sequence[str], program: str | None = None) -> TrainingSpec:
@@ -50,30 +39,48 @@ def parse(arguments: Sequence[str], program: str | None = None) -> TrainingSpec:
     Raises `InputError` for an unknown flag, a wrong value or a missing file.
     """
     arguments = list(arguments)
+    texts: dict[str, str] = {}
     if arguments and arguments[0].endswith(FILE_ENDINGS):
-        arguments = [*flags_of_file(Path(arguments[0])), *arguments[1:]]
-    *groups, unknown = parser(program).parse_args_into_dataclasses(
-        arguments, return_remaining_strings=True, look_for_args_file=False
+        texts = _texts(flags_of_file(Path(arguments.pop(0))), program)
+    texts |= _texts(arguments, program)
+    values: dict[str, Any] = {k: kinds()[k].read(text) for k, text in texts.items()}
+    return TrainingSpec(**values)
+
+
+def _texts(arguments: Sequence[str], program: str | None) -> dict[str, str]:
+    """The text of each flag that is given, under its present name."""
+    found, unknown = parser(program).parse_known_args(
+        [_with_underscores(argument) for argument in arguments]
     )
     if unknown:
         raise InputError(_unknown(unknown[0]))
-    values: dict[str, Any] = {}
-    for group in groups:
-        values |= {field.name: getattr(group, field.name) for field in fields(group)}
-    if isinstance(values["early_stopping"], str):
-        values["early_stopping"] = values["early_stopping"].lower()
-    return TrainingSpec(**values)
+    given = vars(found)
+    given.pop("traceback", None)  # `main` saw it
+    return old_flags.translated(given)
+
+
+def _with_underscores(argument: str) -> str:
+    """``--max-steps=3`` is ``--max_steps=3``."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}"
 
 
 def flags_of_file(path: Path) -> list[str]:
     """The flags that a JSON or YAML file stands for."""
     try:
         text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        if path.suffix == ".json":
+            content = json.loads(text)
+        else:
+            import yaml  # here: most runs come without a file
+
+            content = yaml.safe_load(text)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}.") from error
-    except (ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: {' '.join(str(error).split())}.") from error
+    except Exception as error:  # of either library
+        raise InputError(f"{path}: {sentence_of(error)}") from error
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: give one mapping of flag names to values.")
     return flags_of_dict(content)
@@ -83,6 +90,9 @@ def flags_of_dict(values: Mapping[str, Any]) -> list[str]:
     """The command line of a mapping; None stands for the default."""
     flags = []
     for name, value in values.items():
+        kind = kinds().get(str(name).replace("-", "_"))
+        if value is False and kind is not None and "no" in kind.choices:
+            value = "no"  # which YAML reads as False
         if value is not None:
             # With "=", so that a text that begins with a dash stays a value.
             flags.append(f"--{name}={value}")
@@ -93,43 +103,132 @@ def _unknown(argument: str) -> str:
     name = argument.lstrip("-").partition("=")[0]
     if not argument.startswith("-"):
         return f"{argument!r}: no flag takes this value. See -h."
-    known = [field.name for field in fields(TrainingSpec)]
-    near = difflib.get_close_matches(name.replace("-", "_"), known, 1)
+    if name in old_flags.REFUSED:
+        return f"--{name}: {old_flags.REFUSED[name]}"
+    near = difflib.get_close_matches(name, kinds(), 1)
     hint = f"did you mean --{near[0]}?" if near else "see -h for those that exist."
     return f"--{name}: no such flag; {hint}"
 
 
-def exit_with(error: InputError) -> NoReturn:
-    """Ends the program as bad input does: one line on stderr, status 2."""
-    print(error, file=sys.stderr)
-    raise SystemExit(2)
+# ---- -h ------------------------------------------------------------------------------
 
 
-def _stopped_outside_training(number: int, frame: object) -> NoReturn:
-    name = signal.Signals(number).name
-    say(f"{name}: stopped. The same command goes on from the newest checkpoint.")
-    raise SystemExit(128 + number)
+class OneSentenceParser(argparse.ArgumentParser):
+    """Refuses in one sentence, not with a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        # "argument --max_steps/--max_train_steps: ..." -> "--max_steps: ..."
+        name, _, problem = message.removeprefix("argument ").partition(": ")
+        raise InputError(f"{name.partition('/')[0]}: {problem.rstrip('.')}. See -h.")
 
 
-def main(trainer: Trainer, arguments: Sequence[str] | None = None) -> int:
-    """The command line of one trainer; bad input ends it with status 2."""
+def parser(program: str | None = None) -> argparse.ArgumentParser:
+    """The parser of every trainer: the text of each flag that is given, no more."""
+    made = OneSentenceParser(
+        prog=program,
+        # An abbreviation that is clear today may be ambiguous tomorrow.
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        usage="%(prog)s [spec.yaml | spec.json] [--flag value ...]",
+        description="Fine-tunes a sequence-to-sequence model to summarize.",
+    )
+    made.add_argument("--traceback", action="store_true", help=TRACEBACK_HELP)
+    for group in GROUPS:
+        title = group.__name__.removesuffix("Flags").lower()
+        section = made.add_argument_group(title, group.__doc__)
+        for flag in fields(group):
+            _add(section, flag.name, flag.default, flag.metadata)
+    old = made.add_argument_group("older scripts", "Understood, as transformers' own.")
+    for name, meaning in old_flags.UNDERSTOOD.items():
+        _add_text(old, [name], meaning, old_flags.takes_no_value(name), "TEXT")
+    for name, (only, why) in old_flags.ONLY.items():
+        alone = old_flags.takes_no_value(name)
+        _add_text(old, [name], f"Only {only}: {why}.", alone, "TEXT")
+    return made
+
+
+def _add(section: Any, name: str, default: Any, facts: Mapping[str, Any]) -> None:
+    kind = kinds()[name]
+    said = facts["help"]
+    if default not in (None, False, ""):
+        shown = f"{default:g}" if kind.type is float else default
+        said += f" Default: {shown}."
+    value = WHAT_A_VALUE_IS.get(kind.type, "BOOL")
+    if kind.choices:
+        value = f"{{{','.join(kind.choices)}}}"
+    _add_text(section, [name, *facts["aliases"]], said, kind.type is bool, value)
+    if default is True:
+        section.add_argument(
+            f"--no_{name}", dest=name, action="store_const", const="false"
+        )
+
+
+def _add_text(
+    section: Any, names: Sequence[str], help: str, alone: bool, value: str
+) -> None:
+    """`alone`: a switch, which is on where it has no value."""
+    spellings = [f"--{name}" for name in names]
+    given = {"nargs": "?", "const": "true"} if alone else {}
+    section.add_argument(
+        *spellings, dest=names[0], metavar=value, help=help.replace("%", "%%"), **given
+    )
+
+
+# ---- run -----------------------------------------------------------------------------
+
+
+class _Stopped(SystemExit):
+    """A signal outside of training; an exit, so that nothing half-written stays."""
+
+    def __init__(self, number: int):
+        super().__init__(128 + number)
+        self.name = signal.Signals(number).name
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    raise _Stopped(number)
+
+
+def main(
+    trainer: Trainer,
+    arguments: Sequence[str] | None = None,
+    program: str | None = None,
+) -> int:
+    """Runs a command line; the exit status: 0, 2 for bad input, 128 + a signal."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    traceback = "--traceback" in arguments
-    # As an exception, so that nothing half-written stays; training has its own way
-    kinds = (signal.SIGTERM, signal.SIGINT)
-    before = {kind: signal.signal(kind, _stopped_outside_training) for kind in kinds}
+    # Training has its own way, which finishes the step
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, _stop) for number in signals}
     try:
-        spec = parse([a for a in arguments if a != "--traceback"])
+        spec = parse(arguments, program)
         report = trainer.run(spec)
     except InputError as error:
-        if traceback:
-            raise
-        exit_with(error)
+        return refused(error, "--traceback" in arguments)
     except TrainingStopped as stopped:
         print(stopped, file=sys.stderr)
-        raise SystemExit(stopped.exit_status) from stopped
+        return stopped.exit_status
+    except _Stopped as stopped:
+        resume = "The same command resumes from the newest checkpoint."
+        print(f"{stopped.name}: stopped. {resume}", file=sys.stderr)
+        raise
     finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    from reference_trainers.results import json_text  # here: it needs numpy
+
     sys.stdout.write(json_text(report.metrics))
     return 0
+
+
+def refused(error: InputError, with_traceback: bool = False) -> int:
+    """Says what is wrong, in one line on stderr; the exit status of bad input."""
+    if with_traceback:
+        traceback.print_exception(error)
+    else:
+        print(error, file=sys.stderr)
+    return 2
+
+
+def exit_with(error: InputError, with_traceback: bool = False) -> NoReturn:
+    """Ends the program as bad input does."""
+    raise SystemExit(refused(error, with_traceback))

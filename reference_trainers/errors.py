@@ -1,8 +1,12 @@
-"""The one kind of error that is the user's to mend; never carries a traceback."""
+"""Errors that are the user's to mend, and the sentence of any other."""
+
+import textwrap
+
+LONGEST = 400  # characters of a library's message that still help
 
 
 class InputError(Exception):
-    """Bad input: one or two sentences that name what is wrong, where, and the mend.
+    """Bad input: one or two sentences that name what is wrong, where, and the fix.
 
     The command line prints it on stderr and exits with status 2.
     """
@@ -17,3 +21,9 @@ class TrainingStopped(Exception):
     def __init__(self, message: str, exit_status: int):
         super().__init__(message)
         self.exit_status = exit_status
+
+
+def sentence_of(error: BaseException) -> str:
+    """A library's message on one line, as a sentence; cut where it goes on and on."""
+    message = str(error).strip() or type(error).__name__
+    return textwrap.shorten(message, LONGEST, placeholder=" [...]").rstrip(".") + "."

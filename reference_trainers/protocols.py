@@ -29,7 +29,8 @@ class Trainer(Protocol):
 
     @property
     def refuses(self) -> Mapping[str, str]:
-        """Flags that it can't honour -> the sentence that refuses each."""
+        """By flag, the sentence with which `run` refuses a value other than its
+        default; read without importing a framework. Absent: nothing is refused."""
 
     def run(self, spec: TrainingSpec) -> RunReport:
         """Runs `spec` and writes its output folder.

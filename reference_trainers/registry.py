@@ -1,10 +1,14 @@
-"""Finds trainers: by name among entry points, or by "package.module:attribute"."""
+"""Trainers: made of a backend, and found by name or by "package.module:attribute".
+
+Imports no framework, and no library until a run has been refused nothing.
+"""
 
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from importlib.metadata import (
     Distribution,
     EntryPoint,
@@ -12,17 +16,26 @@ from importlib.metadata import (
     entry_points,
     version,
 )
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from packaging.requirements import Requirement
-
-from reference_trainers.errors import InputError
-from reference_trainers.protocols import Backend, Trainer
-from reference_trainers.results import RunReport
+from reference_trainers.data.files import check_files
+from reference_trainers.errors import InputError, sentence_of
+from reference_trainers.flags import HubFlags
+from reference_trainers.report.stderr import import_noise_kept_off_stderr
 from reference_trainers.spec import TrainingSpec
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+    from reference_trainers.protocols import Backend, Trainer
+    from reference_trainers.results import RunReport
 
 GROUP = "reference_trainers.trainers"
 ORACLE = "pytorch"  # transformers' own model and Trainer
+NOT_YET = {
+    name: f"--{name}: not supported yet; leave it out."
+    for name in ("fp16", "tpu", *(flag.name for flag in fields(HubFlags)))
+}
 
 
 @dataclass(frozen=True)
@@ -35,27 +48,45 @@ class SharedTrainer:
     framework is imported, which takes seconds."""
     trains_by_default: bool = False
     """Train and evaluate where no do_* flag is given (the Accelerate script)."""
-    refuses: Mapping[str, str] = field(default_factory=dict)
+    refuses: Mapping[str, str] = field(default_factory=lambda: NOT_YET)
+    """By flag, the sentence that refuses a run which gives it a value."""
 
     def run(self, spec: TrainingSpec) -> RunReport:
         """Runs `spec` and writes its output folder.
 
         Raises `InputError` for what the user can fix, `TrainingStopped` on a signal.
         """
-        from reference_trainers.run import run  # here: it loads transformers
-
+        check_refusals(self, spec)
         if not spec.trains_evaluates_or_predicts:
             if not self.trains_by_default:
                 raise InputError(
                     "There is nothing to do: give --do_train, --do_eval, --do_predict."
                 )
             spec = replace(spec, do_train=True, do_eval=True)
-        return run(self.name, self.backend_class, spec)
+        check_files(spec)
+        from reference_trainers import run  # here: it imports transformers
 
-    def backend_class(self) -> type[Backend]:
+        return run.run(self.name, self.backend_class, spec)
+
+    def backend_class(self) -> Any:
+        """The class, which imports the framework; its noise is kept off stderr."""
         if isinstance(self.backend, str):
-            return pkgutil.resolve_name(self.backend)
+            with import_noise_kept_off_stderr():
+                return pkgutil.resolve_name(self.backend)
         return self.backend
+
+
+def refusals_of(trainer: Trainer) -> Mapping[str, str]:
+    """What a trainer refuses; one that does not say so refuses nothing."""
+    return getattr(trainer, "refuses", {})
+
+
+def check_refusals(trainer: Trainer, spec: TrainingSpec) -> None:
+    """Raises `InputError` with the trainer's sentence for a flag it cannot honour."""
+    defaults = {flag.name: flag.default for flag in fields(spec)}
+    for name, sentence in refusals_of(trainer).items():
+        if getattr(spec, name) != defaults[name]:
+            raise InputError(sentence)
 
 
 @dataclass(frozen=True)
@@ -65,7 +96,7 @@ class Listed:
     name: str
     runs_here: bool
     reason: str | None = None
-    """Why it cannot run here, and the mend."""
+    """Why it cannot run here, and the fix."""
     versions: dict[str, str] = field(default_factory=dict)
 
 
@@ -84,13 +115,13 @@ def find_trainer(name: str) -> Trainer:
     missing or older than the oldest supported.
     """
     if ":" in name:
-        return _as_trainer(name, _resolved(name))
+        return _as_trainer(name, _imported(name, partial(pkgutil.resolve_name, name)))
     for entry in entry_points(group=GROUP):
         if entry.name == name:
             reason = _listed(entry).reason
             if reason is not None:
                 raise InputError(f"--trainer {name}: {reason}")
-            return _as_trainer(name, entry.load())
+            return _as_trainer(name, _imported(name, entry.load))
     known = ", ".join(sorted(entry_points(group=GROUP).names))
     raise InputError(
         f"--trainer {name}: no such trainer; there are: {known}. "
@@ -117,13 +148,15 @@ def _listed(entry: EntryPoint) -> Listed:
         return Listed(entry.name, True, None, versions)
     assert entry.dist is not None
     extras = f"{entry.dist.name}[{','.join(entry.extras)}]"
-    reason = f"{'; '.join(problems)}. Mend: pip install '{extras}'."
+    reason = f"{'; '.join(problems)}. Install it: pip install '{extras}'."
     return Listed(entry.name, False, reason, versions)
 
 
 def _requirements(
     distribution: Distribution | None, extras: list[str]
 ) -> Iterator[Requirement]:
+    from packaging.requirements import Requirement  # here: 40 ms that few runs need
+
     for text in (distribution.requires or []) if distribution else []:
         requirement = Requirement(text)
         marker = requirement.marker
@@ -133,11 +166,14 @@ def _requirements(
             yield requirement
 
 
-def _resolved(name: str) -> Any:
+def _imported(name: str, imported: Callable[[], Any]) -> Any:
     try:
-        return pkgutil.resolve_name(name)
+        with import_noise_kept_off_stderr():
+            return imported()
     except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"--trainer {name}: cannot be imported: {error}.") from error
+        raise InputError(
+            f"--trainer {name}: cannot be imported: {sentence_of(error)}"
+        ) from error
 
 
 def _as_trainer(name: str, found: Any) -> Trainer:

@@ -7,7 +7,6 @@ the output folder as it found it, but for whole checkpoints.
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +31,7 @@ from reference_trainers.data.batches import GlobalBatch
 from reference_trainers.data.rows import load_rows
 from reference_trainers.data.tokens import Split
 from reference_trainers.errors import InputError, TrainingStopped
-from reference_trainers.files import files_in, write_json
+from reference_trainers.files import write_json
 from reference_trainers.folder import Claim, claimed, output_folder, publish
 from reference_trainers.models.generation import generation_settings
 from reference_trainers.models.source import ModelSource, load_model
@@ -40,9 +39,9 @@ from reference_trainers.protocols import Backend, Update
 from reference_trainers.recipe.plan import plan_of
 from reference_trainers.report.card import model_card
 from reference_trainers.report.evaluation import EvaluationSettings, evaluate
-from reference_trainers.report.machine import hardware, peak_memory, versions
 from reference_trainers.report.progress import say
 from reference_trainers.report.record import Record
+from reference_trainers.report.write import describe, write_results
 from reference_trainers.results import REPORT_FILE, RunReport, StepRecord
 from reference_trainers.signals import stop_signals
 from reference_trainers.spec import TrainingSpec
@@ -89,7 +88,9 @@ def run(name: str, backend_class: BackendClass, spec: TrainingSpec) -> RunReport
         try:
             if training.saver is not None:
                 write_model_folder(claim.stage, source, backend, report)
-            write_results(claim, report, trained=training.saver is not None)
+            write_results(
+                claim.stage, claim.folder, report, trained=training.saver is not None
+            )
             publish(claim.stage, claim.folder)
             if training.saver is not None:
                 training.saver.replace_older_run(keep=report.files)
@@ -285,15 +286,6 @@ def report_of(
     )
 
 
-def describe(report: RunReport, splits: Mapping[str, Split], backend: Backend) -> None:
-    """Adds the rows, the libraries and the machine to a report."""
-    report.splits = {name: split.report for name, split in splits.items()}
-    report.versions = versions()
-    report.hardware = hardware(backend)
-    report.peak_memory_bytes = peak_memory(backend)
-    report.compilations = backend.compilations
-
-
 def write_model_folder(
     stage: Path,
     source: ModelSource,
@@ -305,20 +297,3 @@ def write_model_folder(
     write_model(stage, backend.state())
     card = model_card(TrainingSpec(**report.spec), report.trainer, report.metrics)
     (stage / "README.md").write_text(card, encoding="utf-8")
-
-
-def write_results(claim: Claim, report: RunReport, trained: bool) -> None:
-    """The result files, and the report that lists them all."""
-    for name in ("train", "eval", "predict"):
-        own = {k: v for k, v in report.metrics.items() if k.startswith(f"{name}_")}
-        if name == "train" and "epoch" in report.metrics:
-            own = {"epoch": report.metrics["epoch"], **own}
-        if own:
-            write_json(claim.stage / f"{name}_results.json", own)
-    earlier = claim.folder / "all_results.json"
-    results: Mapping[str, Any] = report.metrics
-    if not trained and earlier.is_file():  # beside those that an earlier run left
-        results = json.loads(earlier.read_text(encoding="utf-8")) | report.metrics
-    write_json(claim.stage / "all_results.json", results)
-    report.files = sorted({*files_in(claim.stage), REPORT_FILE})
-    (claim.stage / REPORT_FILE).write_text(report.as_json(), encoding="utf-8")

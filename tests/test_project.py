@@ -9,9 +9,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
-    "project"
-]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = SETTINGS["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 FRAMEWORKS = ("pytorch", "tensorflow", "flax")
 
@@ -25,6 +24,19 @@ def requirements(path: Path) -> list[Requirement]:
 def test_requirements_file_is_the_extra(framework):
     listed = requirements(ROOT / "reference_trainers" / framework / "requirements.txt")
     assert listed == [Requirement(line) for line in EXTRAS[framework]]
+
+
+def test_only_what_a_user_runs_is_packaged():
+    """`conformance`, `benchmarks` and `fixtures` are others' names on PyPI."""
+    find_packages = pytest.importorskip("setuptools").find_packages
+    asked = SETTINGS["tool"]["setuptools"]["packages"]["find"]
+    found = find_packages(str(ROOT), include=asked["include"])
+    assert {name.partition(".")[0] for name in found} == {"reference_trainers"}
+    sources = (ROOT / "reference_trainers").rglob("*.py")
+    folders = {source.parent.relative_to(ROOT) for source in sources}
+    assert {".".join(folder.parts) for folder in folders} == set(found)
+    shipped = SETTINGS["tool"]["setuptools"]["package-data"]["*"]
+    assert shipped == ["requirements.txt"]
 
 
 def test_base_needs_no_framework():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import types
 from importlib.metadata import PackageNotFoundError
@@ -10,10 +9,16 @@ from importlib.metadata import version as real_version
 
 import pytest
 
-from reference_trainers import __main__, registry
+from reference_trainers import registry
 from reference_trainers.errors import InputError
-from reference_trainers.protocols import Backend
-from reference_trainers.registry import SharedTrainer, find_trainer, listed
+from reference_trainers.registry import (
+    NOT_YET,
+    SharedTrainer,
+    find_trainer,
+    listed,
+    refusals_of,
+)
+from reference_trainers.spec import TrainingSpec
 
 OURS = ["accelerate", "flax", "pytorch", "tensorflow"]
 
@@ -27,8 +32,11 @@ class SomeTrainer:
         return spec
 
 
-class SomeBackend(Backend):
+class SomeBackend:
     """As much of a `Backend` as is looked at before a run."""
+
+    devices = 1
+    pad_to_multiple_of = 1
 
     @classmethod
     def load(cls, spec, model):
@@ -137,26 +145,55 @@ def test_a_finding_needs_no_framework_for_others(installed):
     assert find_trainer("pytorch").name == "pytorch"
 
 
-def command(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["reference_trainers", *arguments])
-    __main__.main()
+def refusing(**refuses):
+    return SharedTrainer("some", "somebody_else:Backend", refuses=refuses)
 
 
-def test_list_shows_them_all(monkeypatch, capsys, installed):
-    installed(torch="1.0")
-    command(monkeypatch, "list")
-    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert sorted(lines) == OURS
-    assert "cannot run: " in lines["pytorch"]
-    assert "torch 1.0 is too old" in lines["pytorch"]
-    command(monkeypatch, "list", "--json")
-    shown = json.loads(capsys.readouterr().out)
-    assert sorted(trainer["name"] for trainer in shown) == OURS
+def test_a_trainer_refuses_what_it_cannot_honour():
+    trainer = refusing(bf16="--bf16: needs a newer processor.")
+    with pytest.raises(InputError, match=r"^--bf16: needs a newer processor\.$"):
+        trainer.run(TrainingSpec(bf16=True))
+    with pytest.raises(InputError, match="There is nothing to do"):
+        trainer.run(TrainingSpec(bf16=False))
 
 
-@pytest.mark.parametrize("arguments", [["--do_train"], ["--trainer"]])
-def test_a_trainer_must_be_named(monkeypatch, capsys, arguments):
-    with pytest.raises(SystemExit) as ended:
-        command(monkeypatch, *arguments)
-    assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("--trainer: say which one")
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize(
+    "flags", [{"fp16": True}, {"tpu": "t"}, {"push_to_hub": True}, {"hub_token": "x"}]
+)
+def test_what_is_not_done_yet_is_refused_by_ours(name, flags):
+    (flag,) = flags
+    with pytest.raises(InputError, match=f"^--{flag}: not supported yet; leave it out"):
+        find_trainer(name).run(TrainingSpec(do_train=True, **flags))
+
+
+def test_a_trainer_that_does_not_say_refuses_nothing(third_party):
+    assert refusals_of(find_trainer("somebody_else:TRAINER")) == {}
+    assert refusals_of(find_trainer("somebody_else:Backend")) == NOT_YET
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"do_train": True}, "--do_train: give --train_file or --dataset_name."),
+        (
+            {"do_eval": True, "validation_file": "no.csv"},
+            "--validation_file no.csv: no such file.",
+        ),
+        (
+            {"do_predict": True, "test_file": "rows.txt"},
+            "--test_file rows.txt: give a .csv, .json or .jsonl file",
+        ),
+    ],
+)
+def test_missing_files_are_refused_before_a_framework_is_imported(flags, sentence):
+    trainer = SharedTrainer("some", "no_such_module:Backend")
+    with pytest.raises(InputError) as refused:
+        trainer.run(TrainingSpec(**flags))
+    assert str(refused.value).startswith(sentence)
+
+
+def test_files_that_no_action_reads_may_be_missing():
+    spec = TrainingSpec(do_eval=True, train_file="no.csv", validation_file=__file__)
+    with pytest.raises(InputError, match="--validation_file"):
+        refusing().run(spec)

@@ -43,8 +43,11 @@ class Listed:
     reason: str | None = None
 
 
-def main(trainers: str, of_the_run: Sequence[str]) -> int:
-    """Runs, compares, writes the page, prints the table; the exit status."""
+def main(trainers: str, of_the_run: Sequence[str], judges: bool = True) -> int:
+    """Runs, compares, writes the page, prints the table; the exit status.
+
+    `judges`: trainers that differ beyond tolerance are a failure.
+    """
     if importlib.util.find_spec("matplotlib") is None:
         raise InputError(
             "matplotlib is not installed; compare draws the curves with it."
@@ -66,7 +69,8 @@ def main(trainers: str, of_the_run: Sequence[str]) -> int:
     print(table.plain_text(comparison))
     print(f"page: {written}")
     failed = any(run.run.report is None for run in ran)
-    return 1 if failed or not comparison.compared else 0
+    differ = judges and page.agreed(comparison) is False
+    return 1 if failed or differ or not comparison.compared else 0
 
 
 def list_trainers() -> list[Listed]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import fsspec
 
-from reference_trainers.errors import InputError
+from reference_trainers.errors import InputError, sentence_of
 
 csv.field_size_limit(2**31 - 1)  # whole papers are fields here
 
@@ -67,7 +67,7 @@ def _head(path: Path) -> bytes:
         with fsspec.open(path, "rb", compression="infer") as file:
             head = file.read(1 << 20)
     except (OSError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read: {error}.") from error
+        raise InputError(f"{path}: cannot be read: {sentence_of(error)}") from error
     if not head.strip():
         raise InputError(f"{path}: the file is empty.")
     return head
@@ -81,8 +81,7 @@ def explained(path: Path, kind: str, error: Exception) -> InputError:
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
-    reason = " ".join(str(cause).split()).rstrip(".")
-    return InputError(f"{path}: cannot be read: {reason}.")
+    return InputError(f"{path}: cannot be read: {sentence_of(cause)}")
 
 
 def not_text(path: str, column: str, kind: str) -> InputError:
@@ -117,7 +116,7 @@ def _not_utf8(path: Path) -> InputError | None:
                     "Save the file as UTF-8."
                 )
     except (OSError, EOFError) as error:
-        return InputError(f"{path}: cannot be decompressed: {error}.")
+        return InputError(f"{path}: cannot be decompressed: {sentence_of(error)}")
     return None
 
 

@@ -15,12 +15,16 @@ from reference_trainers.data.diagnosis import (
     explained,
     json_field,
 )
+from reference_trainers.data.files import (
+    Wanted,
+    check_files,
+    format_of,
+    wanted_splits,
+)
 from reference_trainers.data.tokens import Split, tokenized
-from reference_trainers.errors import InputError
+from reference_trainers.errors import InputError, sentence_of
 from reference_trainers.spec import TrainingSpec
 
-COMPRESSIONS = (".gz", ".bz2", ".xz")
-FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json"}
 SPLITS = ("train", "validation", "test")
 
 
@@ -29,47 +33,30 @@ def load_rows(spec: TrainingSpec, tokenizer: Any) -> dict[str, Split]:
 
     Raises `InputError` for anything in files or columns that the user can mend.
     """
+    check_files(spec)
     datasets.logging.set_verbosity(logging.CRITICAL)  # its errors are told in our words
     if spec.disable_tqdm or not sys.stderr.isatty():
         datasets.disable_progress_bars()
-    wanted = {
-        "train": (spec.do_train, "--do_train", spec.max_train_samples),
-        "validation": (
-            spec.do_eval or (spec.do_train and spec.eval_strategy != "no"),
-            "--do_eval" if spec.do_eval else "--eval_strategy",
-            spec.max_eval_samples,
-        ),
-        "test": (spec.do_predict, "--do_predict", spec.max_predict_samples),
-    }
     splits = {}
-    for name, (needed, flag, limit) in wanted.items():
-        if needed:
-            source, table = _table(spec, name, flag)
-            splits[name] = tokenized(spec, tokenizer, name, source, table, limit)
+    for wanted in wanted_splits(spec):
+        source, table = _table(spec, wanted)
+        splits[wanted.name] = tokenized(
+            spec, tokenizer, wanted.name, source, table, wanted.limit
+        )
     return splits
 
 
-def _table(spec: TrainingSpec, split: str, flag: str) -> tuple[str, Any]:
+def _table(spec: TrainingSpec, wanted: Wanted) -> tuple[str, Any]:
     """Name and `datasets.Dataset` of the untouched rows of a split."""
-    file = getattr(spec, f"{split}_file")
-    if file is not None:
-        return file, _file_table(Path(file), f"--{split}_file {file}", spec.cache_dir)
-    if spec.dataset_name is None:
-        raise InputError(f"{flag}: give --{split}_file or --dataset_name.")
-    return spec.dataset_name, _dataset_table(spec, split, flag)
+    if wanted.file is not None:
+        flag = f"--{wanted.name}_file {wanted.file}"
+        return wanted.file, _file_table(Path(wanted.file), flag, spec.cache_dir)
+    assert spec.dataset_name is not None
+    return spec.dataset_name, _dataset_table(spec, wanted.name, wanted.because)
 
 
 def _file_table(path: Path, flag: str, cache_dir: str | None) -> Any:
-    ending = path.with_suffix("") if path.suffix in COMPRESSIONS else path
-    kind = FORMATS.get(ending.suffix)
-    if kind is None:
-        raise InputError(
-            f"{flag}: give a .csv, .json or .jsonl file "
-            f"(or one of these with {', '.join(COMPRESSIONS)} behind)."
-        )
-    if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "no such file"
-        raise InputError(f"{flag}: {what}.")
+    kind = format_of(path, flag)
     try:
         if kind == "csv":
             # Every cell is text: "NA" and "007" are summaries like any other
@@ -96,8 +83,8 @@ def _dataset_table(spec: TrainingSpec, split: str, flag: str) -> Any:
             name, spec.dataset_config_name, cache_dir=spec.cache_dir, token=spec.token
         )
     except Exception as error:  # no network, no such name, no such configuration ...
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise InputError(f"{asked}: cannot be loaded: {reason}.") from error
+        reason = sentence_of(error)
+        raise InputError(f"{asked}: cannot be loaded: {reason}") from error
     if split not in loaded:
         raise InputError(
             f"{flag}: {asked} has no {split} split; it has: {', '.join(loaded)}."

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-from reference_trainers.errors import InputError
+from reference_trainers.errors import InputError, sentence_of
 from reference_trainers.models.t5 import t5_initial_weights
 from reference_trainers.recipe.plan import Padding
 from reference_trainers.spec import TrainingSpec
@@ -84,7 +84,9 @@ class ModelSource:
             try:
                 weights |= load_file(file)
             except (OSError, SafetensorError) as error:
-                raise InputError(f"{file}: cannot be read: {error}.") from error
+                raise InputError(
+                    f"{file}: cannot be read: {sentence_of(error)}"
+                ) from error
         return weights
 
     def save_settings(self, folder: Path) -> None:
@@ -209,7 +211,7 @@ def _folder_of(name: str, flag: str, spec: TrainingSpec) -> Path:
     except Exception as error:  # the Hub's client raises its HTTP library's errors too
         raise InputError(
             f"{flag}: neither a folder nor a model that the Hub gave: "
-            f"{first_line(error)}"
+            f"{sentence_of(error)}"
         ) from error
 
 
@@ -234,7 +236,7 @@ def _read(kind: Any, folder: Path, flag: str, spec: TrainingSpec) -> Any:
         )
     except Exception as error:  # transformers lets each file format raise its own
         what = "config" if kind is AutoConfig else "tokenizer"
-        raise InputError(f"{flag}: no readable {what}: {first_line(error)}") from error
+        raise InputError(f"{flag}: no readable {what}: {sentence_of(error)}") from error
 
 
 def _generation_config(folder: Path, config: Any) -> Any:
@@ -249,9 +251,3 @@ def _check_vocabulary(tokenizer: Any, config: Any, flag: str) -> None:
             f"{flag}: the tokenizer has {len(tokenizer)} tokens but the model knows "
             f"{config.vocab_size}; give the model's own tokenizer."
         )
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of a library's message, as a sentence."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".") + "."

@@ -1,4 +1,4 @@
-"""The trainers in PyTorch: transformers' Seq2SeqTrainer, and Accelerate."""
+"""PyTorch: transformers' Seq2SeqTrainer, and Accelerate behind the shared loop."""
 
 from reference_trainers.registry import SharedTrainer
 

@@ -15,9 +15,9 @@ from transformers import AutoModelForSeq2SeqLM, GenerationConfig, PreTrainedMode
 from transformers.utils import logging as transformers_logging
 
 from reference_trainers.data.batches import NO_TARGET, Arrays, Batch
-from reference_trainers.errors import InputError
+from reference_trainers.errors import InputError, sentence_of
 from reference_trainers.models.generation import GenerationSettings
-from reference_trainers.models.source import ModelSource, first_line
+from reference_trainers.models.source import ModelSource
 from reference_trainers.protocols import Backend, State
 from reference_trainers.spec import TrainingSpec
 
@@ -154,7 +154,7 @@ def from_folder(
             ignore_mismatched_sizes=True,
         )
     except Exception as error:  # each architecture raises its own
-        raise InputError(f"{flag}: cannot be loaded: {first_line(error)}") from error
+        raise InputError(f"{flag}: cannot be loaded: {sentence_of(error)}") from error
     for name, there, wanted in sorted(found["mismatched_keys"]):
         raise InputError(
             f"{flag}: {name}: its shape is {tuple(there)}, but config.json asks for "

@@ -19,6 +19,7 @@ if __name__ == "__main__":  # before the imports below, which take seconds
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -32,18 +33,43 @@ from transformers import (
 )
 
 from reference_trainers.data.batches import GlobalBatch, Rows, global_batch
+from reference_trainers.flags import HubFlags
 from reference_trainers.loop import after_update
 from reference_trainers.protocols import Hooks, Update
 from reference_trainers.pytorch.backend import TorchBackend, tensors, token_loss
 from reference_trainers.recipe.plan import Plan
 from reference_trainers.spec import TrainingSpec
 
-PASSED_ON = (
-    *("output_dir", "learning_rate", "weight_decay", "adam_beta1", "adam_beta2"),
-    *("adam_epsilon", "max_grad_norm", "lr_scheduler_type", "num_train_epochs"),
-    *("max_steps", "gradient_accumulation_steps", "per_device_train_batch_size"),
-    *("label_smoothing_factor", "bf16", "use_cpu", "seed"),
-)
+# Flags that Seq2SeqTrainingArguments has too, and why it is told something else
+NOT_PASSED_ON = {
+    **dict.fromkeys(
+        ("do_train", "do_eval", "do_predict", "predict_with_generate"),
+        "the run decides what is done, and evaluates by itself",
+    ),
+    **dict.fromkeys(
+        ("eval_strategy", "eval_steps", "per_device_eval_batch_size"),
+        "`after_update` evaluates",
+    ),
+    **dict.fromkeys(
+        (
+            *("save_strategy", "save_steps", "save_total_limit"),
+            *("load_best_model_at_end", "metric_for_best_model", "greater_is_better"),
+            "resume_from_checkpoint",
+        ),
+        "`after_update` saves, in a format that every framework reads",
+    ),
+    **dict.fromkeys(
+        ("logging_steps", "report_to", "disable_tqdm"),
+        "a log after every step feeds the report",
+    ),
+    **dict.fromkeys(
+        (field.name for field in fields(HubFlags)),
+        "pushing is the run's",
+    ),
+    "warmup_steps": "two flags here, one there",
+    "optim": "the fused one rounds otherwise",
+    "gradient_checkpointing": "the model is told when it is loaded",
+}
 CPU = torch.device("cpu")
 
 
@@ -193,11 +219,13 @@ def mean_token_loss(
 
 
 def training_arguments(spec: TrainingSpec) -> Seq2SeqTrainingArguments:
-    """The spec in transformers' own words; a log after every step feeds the report."""
+    """The spec in transformers' own words: every flag of the same name, less a few."""
+    theirs = {field.name for field in fields(Seq2SeqTrainingArguments)}
+    same = theirs & {field.name for field in fields(spec)} - NOT_PASSED_ON.keys()
     return Seq2SeqTrainingArguments(
-        **{name: getattr(spec, name) for name in PASSED_ON},
+        **{name: getattr(spec, name) for name in same},
         warmup_steps=spec.warmup_steps or spec.warmup_ratio,
-        optim="adamw_torch",  # the fused one rounds otherwise
+        optim="adamw_torch",
         logging_strategy="steps",
         logging_steps=1,
         logging_nan_inf_filter=False,  # a NaN must be seen

@@ -36,6 +36,7 @@ class Pretended:
     def __init__(self):
         self.commands: list[list[str]] = []
         self.fails: dict[str, tuple[int, str]] = {}
+        self.predicts: dict[str, str] = {}
 
     def __call__(self, command, log: Path) -> int:
         self.commands.append(list(command))
@@ -48,7 +49,7 @@ class Pretended:
         folder.mkdir()
         log.write_text("a warning\n")
         (folder / "run_report.json").write_text(report(name).as_json())
-        line = {"row": 0, "prediction": "p", "reference": "r"}
+        line = {"row": 0, "prediction": self.predicts.get(name, "p"), "reference": "r"}
         (folder / "predictions.jsonl").write_text(json.dumps(line) + "\n")
         (folder / "config.json").write_text('{"dropout_rate": 0.1}')
         return 0
@@ -96,6 +97,23 @@ def test_a_failing_trainer_is_shown_and_the_others_run(pretended, tmp_path, caps
     assert (out / "my.module_TRAINER" / "run_report.json").exists()
     written = "".join(p.read_text() for p in out.rglob("*") if p.is_file())
     assert "hf_secret" not in written
+
+
+def test_a_difference_is_a_failure_unless_one_only_looks(pretended, tmp_path, capsys):
+    pretended.predicts["b"] = "another"
+    assert command("a,b", "--output_dir", str(tmp_path / "judged")) == 1
+    looked = tmp_path / "looked"
+    assert command("a,b", "--no_verdict", "--output_dir", str(looked)) == 0
+    assert "another" in (looked / "compare.html").read_text()
+
+
+def test_a_traceback_is_shown_where_it_is_asked_for(pretended, tmp_path, capsys):
+    for flags, shown in (([], False), (["--traceback"], True)):
+        with pytest.raises(SystemExit, match="2"):
+            command("a,x", "--output_dir", str(tmp_path), *flags)
+        said = capsys.readouterr().err
+        assert ("Traceback" in said) is shown
+        assert "--trainers x: no such trainer" in said
 
 
 def test_one_that_finishes_is_no_success(pretended, tmp_path, capsys):

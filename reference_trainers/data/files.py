@@ -1,0 +1,69 @@
+"""Which splits a run needs, and whether their files are there; reads no file.
+
+Imports no library, so that a wrong name is refused at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from reference_trainers.errors import InputError
+from reference_trainers.spec import TrainingSpec
+
+COMPRESSIONS = (".gz", ".bz2", ".xz")
+FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A split that a run needs."""
+
+    name: str
+    """train, validation or test."""
+    because: str
+    """The flag that asks for it."""
+    limit: int | None
+    """Only so many of its first rows."""
+    file: str | None
+    """None: it comes from the dataset."""
+
+
+def wanted_splits(spec: TrainingSpec) -> Iterator[Wanted]:
+    """What `do_*` and `eval_strategy` ask for."""
+    if spec.do_train:
+        yield Wanted("train", "--do_train", spec.max_train_samples, spec.train_file)
+    evaluates = spec.do_train and spec.eval_strategy != "no"
+    if spec.do_eval or evaluates:
+        flag = "--do_eval" if spec.do_eval else "--eval_strategy"
+        limit, file = spec.max_eval_samples, spec.validation_file
+        yield Wanted("validation", flag, limit, file)
+    if spec.do_predict:
+        yield Wanted("test", "--do_predict", spec.max_predict_samples, spec.test_file)
+
+
+def check_files(spec: TrainingSpec) -> None:
+    """Raises `InputError` for a split without a source, or with a missing file."""
+    for split in wanted_splits(spec):
+        if split.file is not None:
+            format_of(Path(split.file), f"--{split.name}_file {split.file}")
+        elif spec.dataset_name is None:
+            raise InputError(
+                f"{split.because}: give --{split.name}_file or --dataset_name."
+            )
+
+
+def format_of(path: Path, flag: str) -> str:
+    """csv or json, of a file that is there."""
+    ending = path.with_suffix("") if path.suffix in COMPRESSIONS else path
+    kind = FORMATS.get(ending.suffix)
+    if kind is None:
+        raise InputError(
+            f"{flag}: give a .csv, .json or .jsonl file "
+            f"(or one of these with {', '.join(COMPRESSIONS)} behind)."
+        )
+    if not path.is_file():
+        what = "is a folder, not a file" if path.is_dir() else "no such file"
+        raise InputError(f"{flag}: {what}.")
+    return kind

@@ -1,0 +1,78 @@
+"""`python -m reference_trainers run | list`, and what `-h` says at each level."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from reference_trainers import __main__
+from reference_trainers.__main__ import main
+from reference_trainers.registry import listed
+
+OURS = ["accelerate", "flax", "pytorch", "tensorflow"]
+
+
+def test_list_shows_them_all(capsys):
+    assert main(["list"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert sorted(lines) == OURS
+    for found in listed():
+        state = "runs here" if found.runs_here else f"cannot run: {found.reason}"
+        assert state in lines[found.name]
+    assert main(["list", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert sorted(trainer["name"] for trainer in shown) == OURS
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--do_train"], ["--trainer"], ["run"], ["run", "--do_train"]]
+)
+def test_a_trainer_must_be_named(capsys, arguments):
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith("--trainer: say which one")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["fly"], "fly: no such command; there are: run, list."),
+        (["list", "--jso"], "unrecognized arguments: --jso. See -h."),
+        (["run", "--trainer", "nobody"], "--trainer nobody: no such trainer"),
+    ],
+)
+def test_a_mistake_is_one_sentence(capsys, arguments, sentence):
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(sentence) and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ([], ["run", "list"]),
+        (["-h"], ["run", "list"]),
+        (["list", "-h"], ["--json"]),
+        (["run", "-h"], ["--trainer NAME", "--max_grad_norm", "--traceback"]),
+        (["run", "--trainer", "flax", "-h"], ["--trainer flax", "--max_grad_norm"]),
+    ],
+)
+def test_help_at_each_level(capsys, monkeypatch, arguments, shown):
+    # Its framework need not be installed for this
+    monkeypatch.setattr(__main__, "find_trainer", lambda name: None)
+    try:
+        assert main(arguments) == 0
+    except SystemExit as ended:
+        assert ended.code == 0
+    said = capsys.readouterr().out
+    for text in shown:
+        assert text in said
+
+
+@pytest.mark.parametrize("word", [[], ["run"]])
+@pytest.mark.parametrize("named", [["--trainer", "some"], ["--trainer=some"]])
+def test_a_run_gets_the_other_arguments(monkeypatch, word, named):
+    monkeypatch.setattr(__main__, "find_trainer", lambda name: name)
+    monkeypatch.setattr(__main__.cli, "main", lambda trainer, rest, _: [trainer, *rest])
+    given: object = main([*word, "--do_train", *named, "--seed=1"])
+    assert given == ["some", "--do_train", "--seed=1"]
