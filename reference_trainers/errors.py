@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend, and the sentence of any other."""
+"""Errors that are the user's to fix, and the sentence of any other."""
 
 import textwrap
 
@@ -24,6 +24,6 @@ class TrainingStopped(Exception):
 
 
 def sentence_of(error: BaseException) -> str:
-    """A library's message on one line, as a sentence; cut where it goes on and on."""
+    """A library's message on one line, as a sentence; cut where it is long."""
     message = str(error).strip() or type(error).__name__
     return textwrap.shorten(message, LONGEST, placeholder=" [...]").rstrip(".") + "."

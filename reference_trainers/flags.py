@@ -236,7 +236,7 @@ class OptimizationFlags:
         "constant_with_warmup",
         "inverse_sqrt",
     ] = flag(  # ends at 0, and needs no further setting
-        "linear", "How the learning rate goes on after the warm-up."
+        "linear", "What the learning rate does after the warm-up."
     )
     warmup_steps: float = flag(  # a pretrained model starts near a minimum
         0.0, "Warm-up in updates; below 1: a share.", "num_warmup_steps", at_least=0

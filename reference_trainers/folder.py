@@ -103,7 +103,7 @@ class Lock:
     def __init__(self, output_dir: Path):
         self.output_dir = output_dir
         self.warnings: list[str] = []
-        """Says so where the file system has no locks; the run goes on without."""
+        """Says so where the file system has no locks; the run does without."""
 
     def __enter__(self) -> Self:
         try:

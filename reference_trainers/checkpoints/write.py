@@ -192,7 +192,7 @@ class Saver:
             rotate(self.folder, self.spec.save_total_limit, kept)
         except OSError as error:
             self.warnings.append(str(error))
-            say(f"{error} Training goes on; older checkpoints still stand.")
+            say(f"{error} Training continues; older checkpoints still stand.")
 
     def replace_older_run(self, keep: Iterable[str] = ()) -> None:
         """Removes what an earlier run left, once; `keep` names files that are new."""

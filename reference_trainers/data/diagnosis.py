@@ -1,4 +1,4 @@
-"""What is wrong with a data file: its line, and the mend.
+"""What is wrong with a data file: its line, and the fix.
 
 The libraries that read the files say that something is wrong; this looks for the line,
 and only once something is wrong.
@@ -43,7 +43,7 @@ def json_field(path: Path) -> str | None:
     first = head.splitlines()[0]
     try:
         content = json.loads(first)
-    except ValueError:  # the object goes on: it is the whole file
+    except ValueError:  # the object is longer: it is the whole file
         with fsspec.open(path, "rt", encoding="utf-8", compression="infer") as file:
             try:
                 content = json.load(file)
@@ -73,9 +73,9 @@ def _head(path: Path) -> bytes:
     return head
 
 
-def explained(path: Path, kind: str, error: Exception) -> InputError:
+def error_of(path: Path, file_format: str, error: Exception) -> InputError:
     """The sentence for an error that reading `path` raised."""
-    found = _not_utf8(path) or (_bad_csv if kind == "csv" else _bad_json)(path)
+    found = _not_utf8(path) or (_bad_csv if file_format == "csv" else _bad_json)(path)
     if found is not None:
         return found
     cause: BaseException = error
@@ -84,13 +84,13 @@ def explained(path: Path, kind: str, error: Exception) -> InputError:
     return InputError(f"{path}: cannot be read: {sentence_of(cause)}")
 
 
-def not_text(path: str, column: str, kind: str) -> InputError:
+def not_text_error(path: str, column: str, dtype: str) -> InputError:
     """The sentence for a column that should hold text, with its line if one is bad."""
     found = _bad_json(Path(path)) if ".json" in path else None
-    return found or InputError(f"{path}: column {column} holds {kind}, not text.")
+    return found or InputError(f"{path}: column {column} holds {dtype}, not text.")
 
 
-def check_dropped(path: str) -> None:
+def refuse_short_rows(path: str) -> None:
     """Refuses a CSV file with a row of too few fields.
 
     To pandas such a row ends in empty fields: it is among those that were dropped.
@@ -144,11 +144,11 @@ def _wrong_number_of_fields(
     path: Path, line: int, fields: list[str], header: list[str]
 ) -> InputError:
     names = f"the header names {len(header)} ({', '.join(header)})"
-    mend = "Quote a field that contains commas."
+    fix = "Quote a field that contains commas."
     if len(fields) < len(header):
-        mend = "Give every row all fields; an empty one is fine."
+        fix = "Give every row all fields; an empty one is fine."
     count = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
-    return InputError(f"{path}:{line}: {count}, but {names}. {mend}")
+    return InputError(f"{path}:{line}: {count}, but {names}. {fix}")
 
 
 def _bad_json(path: Path) -> InputError | None:

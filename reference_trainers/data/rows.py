@@ -12,7 +12,7 @@ import datasets
 from reference_trainers.data.columns import PRESENT_NAMES
 from reference_trainers.data.diagnosis import (
     csv_header,
-    explained,
+    error_of,
     json_field,
 )
 from reference_trainers.data.files import (
@@ -31,7 +31,7 @@ SPLITS = ("train", "validation", "test")
 def load_rows(spec: TrainingSpec, tokenizer: Any) -> dict[str, Split]:
     """The splits that a run needs, by name.
 
-    Raises `InputError` for anything in files or columns that the user can mend.
+    Raises `InputError` for anything in files or columns that the user can fix.
     """
     check_files(spec)
     datasets.logging.set_verbosity(logging.CRITICAL)  # its errors are told in our words
@@ -56,9 +56,9 @@ def _table(spec: TrainingSpec, wanted: Wanted) -> tuple[str, Any]:
 
 
 def _file_table(path: Path, flag: str, cache_dir: str | None) -> Any:
-    kind = format_of(path, flag)
+    file_format = format_of(path, flag)
     try:
-        if kind == "csv":
+        if file_format == "csv":
             # Every cell is text: "NA" and "007" are summaries like any other
             text = datasets.Value("string")
             features = datasets.Features(dict.fromkeys(csv_header(path), text))
@@ -66,12 +66,16 @@ def _file_table(path: Path, flag: str, cache_dir: str | None) -> Any:
         else:
             options = {"field": json_field(path)}
         return datasets.load_dataset(
-            kind, data_files=str(path), split="train", cache_dir=cache_dir, **options
+            file_format,
+            data_files=str(path),
+            split="train",
+            cache_dir=cache_dir,
+            **options,
         )
     except InputError:
         raise
     except Exception as error:  # each file format raises errors of its own library
-        raise explained(path, kind, error) from error
+        raise error_of(path, file_format, error) from error
 
 
 def _dataset_table(spec: TrainingSpec, split: str, flag: str) -> Any:

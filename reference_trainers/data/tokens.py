@@ -12,9 +12,9 @@ from typing import Any
 
 from reference_trainers.data.columns import columns_of
 from reference_trainers.data.diagnosis import (
-    check_dropped,
-    explained,
-    not_text,
+    error_of,
+    not_text_error,
+    refuse_short_rows,
 )
 from reference_trainers.errors import InputError
 from reference_trainers.results import SplitReport
@@ -40,9 +40,9 @@ def tokenized(
 ) -> Split:
     text, summary = columns_of(spec, source, table.column_names)
     for column in (text, summary):
-        kind = getattr(table.features[column], "dtype", "list")
-        if kind not in ("string", "large_string", "null"):
-            raise not_text(source, column, kind)
+        dtype = getattr(table.features[column], "dtype", "list")
+        if dtype not in ("string", "large_string", "null"):
+            raise not_text_error(source, column, dtype)
     if limit is not None:
         table = table.select(range(min(limit, len(table))))
     target_length = (
@@ -71,9 +71,9 @@ def tokenized(
                 },
             )
     except UnicodeDecodeError as error:  # JSON's reader does not look into its strings
-        raise explained(Path(source), "json", error) from error
+        raise error_of(Path(source), "json", error) from error
     if len(rows) < len(table):
-        check_dropped(source)
+        refuse_short_rows(source)
     if len(rows) == 0:
         raise InputError(
             f"{source}: no usable row: {len(table)} read, and text ({text}) or "

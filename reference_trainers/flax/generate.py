@@ -73,7 +73,7 @@ class Beams(NamedTuple):
     done_lengths: Any  # (batch, beams)
     is_done: Any  # (batch, beams)
     improvable: Any  # (batch, 1)
-    stuck: Any  # (): no candidate can be gone on with
+    stuck: Any  # (): no candidate can be extended
     cache: Any
 
 
@@ -122,7 +122,7 @@ def beam_search(model, input_ids, attention_mask, settings: GenerationSettings):
 def after(at: Beams, scores, cache, settings: GenerationSettings) -> Beams:
     """The beams once each has its next token; `scores` (batch, beams, vocabulary)."""
     rows, beams, vocabulary = scores.shape
-    # Enough candidates that `num_beams` go on though all the others end.
+    # Enough candidates that `num_beams` run on though all the others end.
     kept = beams * max(2, 1 + len(settings.eos_token_ids))
     best, index = jax.lax.top_k(scores.reshape(rows, -1), kept)
     origin, token = index // vocabulary, (index % vocabulary).astype("int32")
@@ -160,7 +160,7 @@ def after(at: Beams, scores, cache, settings: GenerationSettings) -> Beams:
 def finished(at: Beams, candidates, best, ended, settings: GenerationSettings):
     """Finished answers, their scores, lengths and marks, with those that just ended."""
     beams, length = settings.num_beams, at.length + 1
-    # Candidates below the first `num_beams` are spare: they go on, but do not end.
+    # Candidates below the first `num_beams` are spare: they run on, but do not end.
     ended = ended & (jnp.arange(best.shape[1]) < beams)
     full = jnp.all(at.is_done, axis=1, keepdims=True)
     closed = (full & (settings.early_stopping is True)) | ~at.improvable

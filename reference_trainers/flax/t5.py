@@ -26,12 +26,12 @@ from reference_trainers.models.t5 import EMBEDDING, HEAD, distance_buckets, t5_w
 class Attention(nnx.Module):
     """Heads over keys and values: its own (`SelfAttention`) or the encoder's."""
 
-    def __init__(self, parts: Parts, layer: str, kind: str):
+    def __init__(self, parts: Parts, layer: str, attention: str):
         self.norm = Norm(parts, f"{layer}.layer_norm.weight")
-        self.q = Linear(parts, f"{layer}.{kind}.q.weight")
-        self.k = Linear(parts, f"{layer}.{kind}.k.weight")
-        self.v = Linear(parts, f"{layer}.{kind}.v.weight")
-        self.o = Linear(parts, f"{layer}.{kind}.o.weight")
+        self.q = Linear(parts, f"{layer}.{attention}.q.weight")
+        self.k = Linear(parts, f"{layer}.{attention}.k.weight")
+        self.v = Linear(parts, f"{layer}.{attention}.v.weight")
+        self.o = Linear(parts, f"{layer}.{attention}.o.weight")
         self.weights_dropout = Dropout(parts)
         self.dropout = Dropout(parts)
         self.heads, self.size = parts.config.num_heads, parts.config.d_kv

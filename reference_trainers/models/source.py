@@ -229,13 +229,13 @@ def _tokenizer(spec: TrainingSpec, folder: Path, flag: str) -> Any:
     return _read(AutoTokenizer, folder, flag, spec)
 
 
-def _read(kind: Any, folder: Path, flag: str, spec: TrainingSpec) -> Any:
+def _read(auto_class: Any, folder: Path, flag: str, spec: TrainingSpec) -> Any:
     try:
-        return kind.from_pretrained(
+        return auto_class.from_pretrained(
             folder, trust_remote_code=spec.trust_remote_code, local_files_only=True
         )
     except Exception as error:  # transformers lets each file format raise its own
-        what = "config" if kind is AutoConfig else "tokenizer"
+        what = "config" if auto_class is AutoConfig else "tokenizer"
         raise InputError(f"{flag}: no readable {what}: {sentence_of(error)}") from error
 
 

@@ -82,9 +82,11 @@ def t5_tensors(config: T5Shape, *, tied: bool = True) -> Iterator[Tensor]:
         yield "lm_head.weight", embedding, 1.0
 
 
-def _attention(c: T5Shape, layer: str, kind: str, positions: bool) -> Iterator[Tensor]:
+def _attention(
+    c: T5Shape, layer: str, attention: str, positions: bool
+) -> Iterator[Tensor]:
     inner = c.num_heads * c.d_kv
-    at = f"{layer}.{kind}"
+    at = f"{layer}.{attention}"
     # T5 does not scale q @ k by 1 / sqrt(d_kv): q's smaller deviation stands for it.
     yield f"{at}.q.weight", (inner, c.d_model), (c.d_model * c.d_kv) ** -0.5
     yield f"{at}.k.weight", (inner, c.d_model), c.d_model**-0.5

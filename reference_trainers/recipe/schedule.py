@@ -88,10 +88,10 @@ POLYNOMIAL_END = 1e-7  # transformers' lr_end
 
 
 def learning_rate(
-    step: int, peak: float, kind: str, warmup_steps: int, steps: int
+    step: int, peak: float, name: str, warmup_steps: int, steps: int
 ) -> float:
     """The rate of the update at `step`, which counts from 0."""
-    factor = FACTORS[kind](step, warmup_steps, steps)
-    if kind == "polynomial" and step >= warmup_steps:
+    factor = FACTORS[name](step, warmup_steps, steps)
+    if name == "polynomial" and step >= warmup_steps:
         return POLYNOMIAL_END + (peak - POLYNOMIAL_END) * factor
     return peak * factor

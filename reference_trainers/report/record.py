@@ -176,11 +176,11 @@ class Record:
             "log_history": self.log_history,
         }
 
-    def _add_to_history(self, kind: str, values: dict[str, float], step: int) -> None:
+    def _add_to_history(self, split: str, values: dict[str, float], step: int) -> None:
         self.log_history.append({**values, "step": step})
         if self._board is not None:
             for name, value in values.items():
-                tag = f"{kind}/{name.removeprefix('eval_')}"
+                tag = f"{split}/{name.removeprefix('eval_')}"
                 self._board.add_scalar(tag, value, step)
         shown = "  ".join(f"{name} {value:.6g}" for name, value in values.items())
         say(f"step {step}/{self.plan.total_steps}  {shown}")

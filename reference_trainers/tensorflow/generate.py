@@ -72,7 +72,7 @@ class Beams(NamedTuple):
     done_lengths: Any  # (batch, beams)
     is_done: Any  # (batch, beams)
     improvable: Any  # (batch, 1)
-    stuck: Any  # (): no candidate can be gone on with
+    stuck: Any  # (): no candidate can be extended
     cache: Any
 
 
@@ -123,7 +123,7 @@ def beam_search(model, input_ids, attention_mask, settings: GenerationSettings):
 def after(at: Beams, scores, cache, settings: GenerationSettings) -> Beams:
     """The beams once each has its next token; `scores` (batch, beams, vocabulary)."""
     rows, (beams, vocabulary) = tf.shape(scores)[0], scores.shape[1:]
-    # Enough candidates that `num_beams` go on though all the others end.
+    # Enough candidates that `num_beams` run on though all the others end.
     kept = beams * max(2, 1 + len(settings.eos_token_ids))
     best, index = tf.math.top_k(tf.reshape(scores, (rows, beams * vocabulary)), kept)
     origin, token = index // vocabulary, index % vocabulary
@@ -162,7 +162,7 @@ def after(at: Beams, scores, cache, settings: GenerationSettings) -> Beams:
 def finished(at: Beams, candidates, best, ended, settings: GenerationSettings):
     """Finished answers, their scores, lengths and marks, with those that just ended."""
     beams, length = settings.num_beams, at.length + 1
-    # Candidates below the first `num_beams` are spare: they go on, but do not end.
+    # Candidates below the first `num_beams` are spare: they run on, but do not end.
     ended = ended & (tf.range(best.shape[1]) < beams)
     full = tf.reduce_all(at.is_done, axis=1, keepdims=True)
     closed = (full & (settings.early_stopping is True)) | ~at.improvable
