@@ -11,7 +11,13 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoModelForSeq2SeqLM, GenerationConfig, PreTrainedModel
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    DynamicCache,
+    EncoderDecoderCache,
+    GenerationConfig,
+    PreTrainedModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from reference_trainers.data.batches import NO_TARGET, Batch
@@ -70,6 +76,7 @@ class TorchBackend:
                 inputs["input_ids"],
                 attention_mask=inputs["attention_mask"],
                 generation_config=generation_config(settings),
+                **own_cache(self.model.config),
             )
         return tokens.cpu().numpy()
 
@@ -176,6 +183,17 @@ def generation_config(settings: GenerationSettings) -> GenerationConfig:
     if settings.num_beams == 1:  # transformers warns of beam flags without beams
         del words["length_penalty"], words["early_stopping"]
     return GenerationConfig(do_sample=False, **words)
+
+
+def own_cache(config: Any) -> dict[str, Any]:
+    """A cache that grows with the decoder, where transformers' own would be too small.
+
+    It counts a T5's encoder layers, and a deeper decoder finds no place in it.
+    """
+    encoder_layers = getattr(config, "num_hidden_layers", 0)
+    if getattr(config, "num_decoder_layers", 0) <= encoder_layers:
+        return {}
+    return {"past_key_values": EncoderDecoderCache(DynamicCache(), DynamicCache())}
 
 
 def weights(model: nn.Module) -> dict[str, np.ndarray]:

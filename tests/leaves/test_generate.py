@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from fixtures.float64_t5 import float64_t5
+from reference_trainers.data.batches import Batch
 from reference_trainers.models.generation import GenerationSettings
+from reference_trainers.spec import TrainingSpec
 from tests.leaves.t5_oracle import FRAMEWORKS, VOCABULARY, ours, talkative, torch_t5
 
 # 64 is what a release must show; 16 take a quarter of the time.
@@ -124,3 +126,29 @@ def test_rows_without_a_token_break_nothing(framework, case):
     some = network.generate(ids, mask, settings)
     assert (some[:3] == whole[:3, : some.shape[1]]).all()
     assert network.generate(0 * ids, 0 * mask, settings).shape == (ROWS, 1)
+
+
+@pytest.mark.parametrize("case", QUICK)
+def test_a_decoder_may_be_deeper_than_the_encoder(case):
+    """transformers makes a cache as deep as a T5's encoder, and dies in it."""
+    settings = settings_of(**CASES[case])
+    model = talkative(torch_t5(False, num_layers=1, num_decoder_layers=2), False)
+    from reference_trainers.pytorch.backend import TorchBackend
+
+    backend = TorchBackend(TrainingSpec(dtype="float64", use_cpu=True), model, "cpu")
+    ids, mask = inputs(0)
+    with float64_t5():
+        found = backend.generate(Batch(ids, mask, ids, ids), settings)
+    model.generation_config.use_cache = False
+    assert (found == torch_tokens(model, ids, mask, settings)).all()
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_tokens_of_a_deeper_decoder_are_transformers(framework):
+    settings = settings_of(**CASES["beams"])
+    model = talkative(torch_t5(False, num_layers=1, num_decoder_layers=2), False)
+    network = ours(framework, model, "float64")
+    ids, mask = inputs(0)
+    model.generation_config.use_cache = False
+    wanted = torch_tokens(model, ids, mask, settings)
+    assert (network.generate(ids, mask, settings) == wanted).all()
