@@ -102,6 +102,9 @@ class _Run:
             self.resumed, warnings = resume_point(self.spec, self.folder, occupied)
             self.report.warnings += warnings
             self.model: ModelSource = load_model(self.spec)
+            for warning in self.model.warnings:
+                say(warning)
+            self.report.warnings += self.model.warnings
             self.splits: dict[str, Split] = load_rows(self.spec, self.model.tokenizer)
             backend = self.trainer.backend_class().load(self.spec, self.model)
             self.how = self._evaluation(backend)

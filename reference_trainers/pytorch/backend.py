@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 from transformers import (
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
     AutoModelForSeq2SeqLM,
     DynamicCache,
     EncoderDecoderCache,
@@ -129,6 +130,13 @@ def load_model(spec: TrainingSpec, source: ModelSource) -> PreTrainedModel:
         if source.folder is None:
             model = AutoModelForSeq2SeqLM.from_config(source.config)
             load_weights(model.to(dtype), source.weights())
+        elif source.tokens_in_files is not None:
+            # Not resize_token_embeddings: it ties a head of T5 1.1 to the embeddings
+            kind = MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING[type(source.config)]
+            values = {n: torch.from_numpy(w) for n, w in source.weights().items()}
+            model = kind.from_pretrained(
+                None, config=source.config, state_dict=values, dtype=dtype
+            )
         else:
             model = AutoModelForSeq2SeqLM.from_pretrained(
                 source.folder,
