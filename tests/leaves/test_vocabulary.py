@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AutoTokenizer
@@ -47,6 +48,7 @@ def inputs(request, tmp_path_factory) -> dict[str, str]:
 
 def run(name: str, inputs: dict[str, str], folder: Path, **flags) -> RunReport:
     pytest.importorskip(NEEDS[name], reason=f"not run: {NEEDS[name]} is not installed")
+    given: dict[str, Any] = {"max_steps": 3, "save_strategy": "no"} | inputs | flags
     spec = TrainingSpec(
         do_train=True,
         do_eval=True,
@@ -57,7 +59,7 @@ def run(name: str, inputs: dict[str, str], folder: Path, **flags) -> RunReport:
         per_device_train_batch_size=4,
         use_cpu=True,
         output_dir=str(folder),
-        **{"max_steps": 3, "save_strategy": "no"} | inputs | flags,
+        **given,
     )
     return find_trainer(name).run(spec)
 
