@@ -65,6 +65,8 @@ def run(name: str, backend_class: BackendClass, spec: TrainingSpec) -> RunReport
 
         # ---- model and rows ----------------------------------------------------------
         source = load_model(spec)
+        for warning in source.warnings:
+            say(warning)
         splits = load_rows(spec, source.tokenizer)
         backend = load_backend(backend_class, spec, source, start)
         settings = evaluation_settings(spec, source, backend)
@@ -81,7 +83,7 @@ def run(name: str, backend_class: BackendClass, spec: TrainingSpec) -> RunReport
             metrics |= evaluate(backend, splits["test"], "predict", settings, into)
 
         # ---- results, and the report of it all ---------------------------------------
-        report = report_of(name, spec, claim, start, training, metrics)
+        report = report_of(name, spec, claim, start, source, training, metrics)
         if training.saver is None and not metrics:
             return report  # nothing was left to do
         describe(report, splits, backend)
@@ -268,6 +270,7 @@ def report_of(
     spec: TrainingSpec,
     claim: Claim,
     start: Start,
+    source: ModelSource,
     training: Training,
     metrics: Mapping[str, float],
 ) -> RunReport:
@@ -282,7 +285,7 @@ def report_of(
         steps=list(training.steps),
         evaluations=[dict(found) for found in training.evaluations],
         metrics=dict(metrics),
-        warnings=[*claim.warnings, *start.warnings, *saved],
+        warnings=[*claim.warnings, *start.warnings, *source.warnings, *saved],
     )
 
 

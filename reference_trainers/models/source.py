@@ -19,6 +19,7 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from reference_trainers.errors import InputError, sentence_of
 from reference_trainers.models.t5 import t5_initial_weights
+from reference_trainers.models.vocabulary import with_more_tokens
 from reference_trainers.recipe.plan import Padding
 from reference_trainers.spec import TrainingSpec
 
@@ -55,6 +56,20 @@ class ModelSource:
     """transformers' tokenizer."""
     seed: int
     trust_remote_code: bool = False
+    tokens_in_files: int | None = None
+    """Where the tokenizer has more tokens than the files have rows of embeddings: how
+    many those are; `config` and `weights` have as many as the tokenizer."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know of the model."""
+        if self.tokens_in_files is None:
+            return []
+        return [
+            f"The tokenizer has {self.config.vocab_size} tokens and the model "
+            f"{self.tokens_in_files}: its embeddings get "
+            f"{self.config.vocab_size - self.tokens_in_files} rows more."
+        ]
 
     @property
     def decoder_start_token_id(self) -> int:
@@ -87,7 +102,11 @@ class ModelSource:
                 raise InputError(
                     f"{file}: cannot be read: {sentence_of(error)}"
                 ) from error
-        return weights
+        if self.tokens_in_files is None:
+            return weights
+        return with_more_tokens(
+            weights, self.tokens_in_files, self.config.vocab_size, self.seed
+        )
 
     def save_settings(self, folder: Path) -> None:
         """Writes config, generation config and tokenizer files into `folder`."""
@@ -97,7 +116,7 @@ class ModelSource:
 
     def with_weights_of(self, folder: Path) -> ModelSource:
         """The same model with the weights in `folder`, a checkpoint say."""
-        return replace(self, folder=folder)
+        return replace(self, folder=folder, tokens_in_files=None)
 
     def padding(
         self, spec: TrainingSpec, shapes: Shapes, target_length: int
@@ -137,7 +156,7 @@ def load_model(spec: TrainingSpec) -> ModelSource:
             "among them, are not read: convert them with save_pretrained."
         )
     tokenizer = _tokenizer(spec, folder, flag)
-    _check_vocabulary(tokenizer, config, flag)
+    tokens_in_files = _fit_vocabulary(config, tokenizer)
     return ModelSource(
         folder=folder,
         config=config,
@@ -145,6 +164,7 @@ def load_model(spec: TrainingSpec) -> ModelSource:
         tokenizer=tokenizer,
         seed=spec.seed,
         trust_remote_code=spec.trust_remote_code,
+        tokens_in_files=tokens_in_files,
     )
 
 
@@ -185,7 +205,7 @@ def _from_scratch(spec: TrainingSpec) -> ModelSource:
         config.vocab_size = len(tokenizer)
         config.pad_token_id = config.decoder_start_token_id = tokenizer.pad_token_id
         config.eos_token_id = tokenizer.eos_token_id
-    _check_vocabulary(tokenizer, config, flag)
+    _fit_vocabulary(config, tokenizer)  # all its rows are new: none is added
     generation_config = GenerationConfig.from_model_config(config)
     return ModelSource(None, config, generation_config, tokenizer, spec.seed)
 
@@ -245,9 +265,13 @@ def _generation_config(folder: Path, config: Any) -> Any:
     return GenerationConfig.from_model_config(config)
 
 
-def _check_vocabulary(tokenizer: Any, config: Any, flag: str) -> None:
-    if len(tokenizer) > config.vocab_size:
-        raise InputError(
-            f"{flag}: the tokenizer has {len(tokenizer)} tokens but the model knows "
-            f"{config.vocab_size}; give the model's own tokenizer."
-        )
+def _fit_vocabulary(config: Any, tokenizer: Any) -> int | None:
+    """Gives `config` room for every token; how many it had, None where it had enough.
+
+    Like transformers' scripts: more embeddings than tokens stay as they are.
+    """
+    had = config.vocab_size
+    if len(tokenizer) <= had:
+        return None
+    config.vocab_size = len(tokenizer)
+    return had

@@ -6,12 +6,17 @@ The model is transformers' own, of any architecture AutoModelForSeq2SeqLM knows.
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoModelForSeq2SeqLM, GenerationConfig, PreTrainedModel
+from transformers import (
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+    AutoModelForSeq2SeqLM,
+    PreTrainedModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from reference_trainers.data.batches import NO_TARGET, Arrays, Batch
@@ -19,6 +24,7 @@ from reference_trainers.errors import InputError, sentence_of
 from reference_trainers.models.generation import GenerationSettings
 from reference_trainers.models.source import ModelSource
 from reference_trainers.protocols import Backend, State
+from reference_trainers.pytorch.generate import generate
 from reference_trainers.spec import TrainingSpec
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -67,10 +73,8 @@ class TorchBackend(Backend):
         self.model.eval()
         inputs = tensors(batch.arrays, self.device)
         with torch.no_grad(), self.autocast():
-            tokens = self.model.generate(
-                inputs["input_ids"],
-                attention_mask=inputs["attention_mask"],
-                generation_config=generation_config(settings),
+            tokens = generate(
+                self.model, inputs["input_ids"], inputs["attention_mask"], settings
             )
         return tokens.cpu().numpy()
 
@@ -143,13 +147,21 @@ def from_folder(
     transformers would draw it anew, and differently each time.
     """
     flag = f"--model_name_or_path {spec.model_name_or_path}"
+    load = partial(
+        AutoModelForSeq2SeqLM.from_pretrained,
+        source.folder,
+        use_safetensors=True,
+        trust_remote_code=source.trust_remote_code,
+    )
+    if source.tokens_in_files is not None:
+        # Not resize_token_embeddings: it ties a head of T5 1.1 to the embeddings.
+        model_class = MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING[type(source.config)]
+        values = {n: torch.from_numpy(w) for n, w in source.weights().items()}
+        load = partial(model_class.from_pretrained, None, state_dict=values)
     try:
-        model, found = AutoModelForSeq2SeqLM.from_pretrained(
-            source.folder,
+        model, found = load(
             config=source.config,
             dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=source.trust_remote_code,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
@@ -189,15 +201,6 @@ def token_loss(
     nll = -log_probs.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
     loss = (1 - smoothing) * nll - smoothing * log_probs.mean(-1) if smoothing else nll
     return loss.masked_fill(~targets, 0.0).sum()
-
-
-def generation_config(settings: GenerationSettings) -> GenerationConfig:
-    """The settings in transformers' own words."""
-    words = vars(settings) | {"eos_token_id": list(settings.eos_token_ids)}
-    del words["eos_token_ids"]
-    if settings.num_beams == 1:  # transformers warns of beam flags without beams
-        del words["length_penalty"], words["early_stopping"]
-    return GenerationConfig(do_sample=False, **words)
 
 
 def weights(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -124,3 +124,32 @@ def test_rows_without_a_token_break_nothing(framework, case):
     some = network.generate(ids, mask, settings)
     assert (some[:3] == whole[:3, : some.shape[1]]).all()
     assert network.generate(0 * ids, 0 * mask, settings).shape == (ROWS, 1)
+
+
+@pytest.mark.parametrize("case", QUICK)
+def test_a_decoder_may_be_deeper_than_the_encoder(case):
+    """transformers makes a cache as deep as a T5's encoder, and dies in it."""
+    settings = settings_of(**CASES[case])
+    model = talkative(torch_t5(False, num_layers=1, num_decoder_layers=2), False)
+    import torch
+
+    from reference_trainers.pytorch.generate import generate
+
+    ids, mask = inputs(0)
+    with float64_t5(), torch.no_grad():
+        found = generate(
+            model, torch.tensor(ids).long(), torch.tensor(mask).long(), settings
+        ).numpy()
+    model.generation_config.use_cache = False
+    assert (found == torch_tokens(model, ids, mask, settings)).all()
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_tokens_of_a_deeper_decoder_are_transformers(framework):
+    settings = settings_of(**CASES["beams"])
+    model = talkative(torch_t5(False, num_layers=1, num_decoder_layers=2), False)
+    network = ours(framework, model, "float64")
+    ids, mask = inputs(0)
+    model.generation_config.use_cache = False
+    wanted = torch_tokens(model, ids, mask, settings)
+    assert (network.generate(ids, mask, settings) == wanted).all()
