@@ -72,9 +72,7 @@ class ModelFlags:
 class DataFlags:
     """Which rows, and how they become tokens."""
 
-    dataset_name: str | None = flag(
-        None, "A dataset on the Hub, or a folder of one.", path=True
-    )
+    dataset_name: str | None = flag(None, "A dataset: Hub name or folder.", path=True)
     dataset_config_name: str | None = flag(
         None, "The configuration of the dataset.", "dataset_config"
     )
