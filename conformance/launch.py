@@ -191,7 +191,7 @@ class Worker:
             elif self.process.poll() is not None:
                 raise BrokenPipeError(f"it ended with {self.process.returncode}")
             elif time.monotonic() > end:
-                raise TimeoutError(f"no answer in {LIMIT:.0f} seconds")
+                raise TimeoutError(f"no answer in {LIMIT:.0f} s")
         reply: dict[str, Any] = json.loads(read)
         return reply
 

@@ -8,9 +8,11 @@ Our own trainers are started by their scripts, any other by `--trainer TEXT`.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -74,13 +76,13 @@ class Guide:
     home: Path
     start: tuple[str, ...]
     """The script that the guide names, or the module and the trainer's text."""
-    profile: Profile
+    environment: Mapping[str, str]
 
     def __call__(self, flags: str, *launcher: str) -> subprocess.CompletedProcess[str]:
         """Runs the trainer with these flags in this folder."""
         command = [*(launcher or (sys.executable,)), *self.start]
         ours = {"HOME": str(self.home), "HF_HOME": str(self.home / "cache")}
-        env = {**environment_of(self.profile), **ours, "HF_HUB_OFFLINE": "1"}
+        env = {**self.environment, **ours, "HF_HUB_OFFLINE": "1"}
         env.pop(
             "HF_DATASETS_CACHE", None
         )  # the suite's: the reader has one of their own
@@ -122,7 +124,10 @@ def guide(subject: Subject, profile: Profile, inputs: Inputs, tmp_path: Path) ->
     card = {"configs": [{"config_name": "3.0.0", "data_files": splits}]}
     write_text(data / "README.md", f"---\n{json.dumps(card)}\n---\n")
     write_text(tmp_path / "cache/accelerate/default_config.yaml", ACCELERATE_CONFIG)
-    return Guide(tmp_path, start_of(subject), profile)
+    ours = subject.text in SCRIPTS
+    return Guide(
+        tmp_path, start_of(subject), os.environ if ours else environment_of(profile)
+    )
 
 
 def start_of(subject: Subject) -> tuple[str, ...]:
