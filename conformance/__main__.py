@@ -1,4 +1,4 @@
-"""`python -m conformance`: compare trainers on one spec, or record the trace anew."""
+"""`python -m conformance`: compare trainers, list profiles, record the trace anew."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from conformance import trace
 from conformance.compare import command
+from conformance.profiles import PROFILES
 from reference_trainers.cli import TRACEBACK_HELP, exit_with
 from reference_trainers.errors import InputError
 
@@ -21,7 +22,8 @@ All other arguments are those of a run: an optional spec file, then flags
 (`python -m reference_trainers run -h` lists them).
 
 Exit status: 0 when two or more trainers finished and agree within tolerance; 1 when
-they differ beyond it, a trainer failed, or nothing was compared; 2 for bad input."""
+they differ, a trainer failed or nothing was compared; 2 for bad input. With --look
+trainers that differ are shown, and are no failure."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,14 +46,22 @@ def _parser() -> argparse.ArgumentParser:
         "package.module:attribute names a trainer that is not installed",
     )
     compare.add_argument(
-        "--no_verdict",
-        action="store_true",
-        help="exit with 0 even where trainers differ: to look, not to judge",
+        "--look", action="store_true", help="end with 0 where trainers differ, too"
     )
     compare.add_argument("--traceback", action="store_true", help=TRACEBACK_HELP)
+    profiles = "list the profiles that laws are tested on"
+    commands.add_parser("profiles", help=profiles, description=profiles)
     record = commands.add_parser("record", help="record the float64 trace anew")
     record.add_argument("path", type=Path, help="fixtures/traces/float64.json")
     return parser
+
+
+def print_profiles() -> None:
+    """A line each: name, precision, devices, and why it is not here."""
+    for profile in PROFILES.values():
+        devices = f"{profile.devices} device{'s' * (profile.devices > 1)}"
+        state = profile.missing() or "is here"
+        print(f"{profile.name:12} {profile.precision:8} {devices:10} {state}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,7 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if ours.command == "record":
             trace.record(ours.path)
             return 0
-        return command.main(ours.trainers, of_the_run, not ours.no_verdict)
+        if ours.command == "profiles":
+            print_profiles()
+            return 0
+        return command.main(ours.trainers, of_the_run, look=ours.look)
     except InputError as error:
         exit_with(error, with_traceback=getattr(ours, "traceback", False))
     except KeyboardInterrupt:

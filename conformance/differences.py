@@ -1,45 +1,108 @@
-"""Comparing the numbers of two runs, with a message for the author of a trainer."""
+"""The one search for the first difference of two runs: for laws, traces and `compare`.
+
+What is missing on one side, and what is no number, differs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from reference_trainers.results import StepRecord
+from conformance.tolerances import EXACT, QUANTITIES, Tolerance, allowed
 
-# A difference in the first explains those after it, so it is what the message names
-QUANTITIES = ("row_ids", "learning_rate", "target_tokens", "loss", "grad_norm")
 HINTS = {
+    "step": "look at the number of steps",
     "row_ids": "look at the order of rows and at how a step's rows are chosen",
-    "learning_rate": "look at the schedule, its warm-up and the number of steps",
-    "target_tokens": "look at truncation and at which labels count",
-    "loss": "rows and learning rates agree: look at how micro-batches are averaged",
+    "learning_rate": "row ids agree: look at the schedule, its warm-up and its length",
+    "target_tokens": "row ids and learning rates agree: look at truncation and at "
+    "which labels count",
+    "loss": "row ids and learning rates agree: look at how micro-batches are averaged",
     "grad_norm": "losses agree: look at what the gradient is divided by",
 }
 
 
-def assert_same_steps(
-    steps: Sequence[StepRecord],
-    expected: Sequence[StepRecord],
-    *,
-    loss: float,
-    grad_norm: float,
-) -> None:
-    """Every step agrees: rows and tokens exactly, numbers within these relatives."""
-    assert len(steps) == len(expected), (
-        f"{len(steps)} steps, expected {len(expected)}: look at the number of steps"
-    )
-    allowed = {"loss": loss, "grad_norm": grad_norm, "learning_rate": 1e-12}
-    for step, other in zip(steps, expected, strict=True):
-        for name in QUANTITIES:
-            found, wanted = getattr(step, name), getattr(other, name)
-            if name not in allowed:
-                assert found == wanted, (
-                    f"step {step.step}: {name} {found}, expected {wanted}; "
-                    f"{HINTS[name]}"
-                )
-                continue
-            off = abs(found - wanted) / max(abs(wanted), 1e-30)
-            assert off <= allowed[name], (
-                f"step {step.step}: {name} {found:.10g}, expected {wanted:.10g} "
-                f"(off by {off:.1e} of it, allowed {allowed[name]:.0e}); {HINTS[name]}"
+class Step(Protocol):
+    """One step of a run, with the quantities that are compared as attributes."""
+
+    @property
+    def step(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first quantity of a step that two runs do not agree on."""
+
+    step: int
+    quantity: str
+    found: Any
+    expected: Any
+    allowed: Tolerance = EXACT
+
+    def __str__(self) -> str:
+        """For the author of a trainer: where, what, by how much, and where to look."""
+        name = QUANTITIES.get(self.quantity, self.quantity)
+        where = f"step {self.step}: {name} {_short(self.found)}"
+        hint = HINTS.get(self.quantity, "")
+        off = ""
+        if isinstance(self.found, float) and isinstance(self.expected, float):
+            gap = distance(self.found, self.expected)
+            share = gap / max(abs(self.expected), 1e-30)
+            off = f" (off by {gap:.1e}, {share:.1e} of it, allowed {self.allowed})"
+        return f"{where}, expected {_short(self.expected)}{off}; {hint}"
+
+
+def first_difference(
+    found: Iterable[Step],
+    expected: Iterable[Step],
+    tolerances: Mapping[str, Tolerance],
+    quantities: Iterable[str] = QUANTITIES,
+) -> Difference | None:
+    """The first step, and its first quantity, beyond tolerance; None: they agree."""
+    ours = {step.step: step for step in found}
+    theirs = {step.step: step for step in expected}
+    for number in sorted(ours.keys() | theirs.keys()):
+        if number not in ours or number not in theirs:
+            return Difference(
+                number, "step", _taken(number, ours), _taken(number, theirs)
             )
+        for quantity in quantities:
+            a = getattr(ours[number], quantity)
+            b = getattr(theirs[number], quantity)
+            tolerance = tolerances.get(quantity, EXACT)
+            same = a == b if tolerance == EXACT else tolerance.allows(a, b)
+            if not same:
+                return Difference(number, quantity, a, b, tolerance)
+    return None
+
+
+def assert_same_steps(
+    found: Sequence[Step],
+    expected: Sequence[Step],
+    compared: str,
+    precision: str,
+    quantities: Iterable[str] = QUANTITIES,
+) -> None:
+    """Every step agrees, as far as what is compared and the precision allow."""
+    assert expected, "nothing was compared: the expected run has no step"
+    difference = first_difference(
+        found, expected, allowed(compared, precision), quantities
+    )
+    assert difference is None, str(difference)
+
+
+def distance(a: float, b: float) -> float:
+    """|a - b|; infinite where either is NaN, which no comparison would notice."""
+    if a == b:
+        return 0.0
+    gap = abs(a - b)
+    return math.inf if math.isnan(gap) else gap
+
+
+def _taken(step: int, steps: Mapping[int, Step]) -> str:
+    return "taken" if step in steps else "not taken"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.10g}" if isinstance(value, float) else str(value)

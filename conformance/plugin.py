@@ -1,21 +1,25 @@
-"""Plugs trainers and profiles into the suite: `--trainer NAME --profile NAME`.
+"""Plugs trainers and profiles into pytest: `--trainer NAME --profile NAME --law ID`.
 
-A trainer that cannot run here, and a profile whose hardware is absent, are shown as not
-run, with the reason; they never pass.
+A trainer that cannot run here, a profile whose hardware is absent, and a law that names
+no such profile are shown as not run, with the reason; they never pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 
+from conformance import launch
+from conformance.law import Law, law_of
 from conformance.profiles import PROFILES, Profile
 from conformance.runs import Inputs, MakeRuns, Runs, build_inputs
+from conformance.subject import Subject
 from reference_trainers.errors import InputError
-from reference_trainers.protocols import Trainer
-from reference_trainers.registry import find_trainer, listed
+from reference_trainers.registry import listed
+
+RUNS = pytest.StashKey[dict[tuple[str, str], Runs]]()  # all laws share them
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,24 +35,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--profile",
         action="append",
         choices=sorted(PROFILES),
-        help="hardware and precision; may be given more than once; default: cpu",
+        help="hardware and precision; may be given more than once; default: of each "
+        "law the first that it names, and those it is always tested on",
+    )
+    group.addoption(
+        "--law",
+        action="append",
+        metavar="ID",
+        help="only this law, such as resume.bit-exact; may be given more than once",
     )
     group.addoption(
         "--kills",
         type=int,
         default=2,
-        help="how often a run is killed and gone on with; default: 2",
+        help="how often a run is killed and resumed; default: 2",
     )
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    config = metafunc.config
-    if "trainer" in metafunc.fixturenames:
-        names = config.getoption("--trainer") or [found.name for found in listed()]
-        metafunc.parametrize("trainer", names, indirect=True, scope="session")
-    if "profile" in metafunc.fixturenames:
-        names = config.getoption("--profile") or ["cpu"]
-        metafunc.parametrize("profile", names, indirect=True, scope="session")
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[RUNS] = {}
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    launch.close_all()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -58,25 +67,70 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         versions = ", ".join(f"{name} {v}" for name, v in found.versions.items())
         state = "tested" if found.runs_here else f"not run: {found.reason}"
         lines.append(f"trainer {found.name}: {state} ({versions or 'no versions'})")
-    return lines
+    profiles = config.getoption("--profile") or ["those that each law names first"]
+    return [*lines, f"profiles: {', '.join(profiles)}"]
 
 
-def _found(name: str) -> Trainer:
+# ---- which laws, on which profiles --------------------------------------------------
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "subject" not in metafunc.fixturenames:
+        return
+    law = law_of(metafunc.function)
+    asked = metafunc.config.getoption("--profile")
+    texts = metafunc.config.getoption("--trainer") or [f.name for f in listed()]
+    places = asked or (law.by_default if law else ["cpu"])
+    values = []
+    for place in dict.fromkeys(places):
+        if law is None or place in law.profiles:
+            values += [pytest.param(t, place, id=f"{t}-{place}") for t in texts]
+        else:
+            values.append(_not_run(law, place))
+    metafunc.parametrize(("subject", "profile"), values, indirect=True, scope="session")
+
+
+def _not_run(law: Law, profile: str) -> Any:
+    reason = f"not run: {law.id} is a law of {', '.join(law.profiles)}, not {profile}"
+    skip = pytest.mark.skip(reason=reason)
+    return pytest.param("", profile, id=f"not-on-{profile}", marks=skip)
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    asked = config.getoption("--law")
+    if not asked:
+        return
+    kept: list[pytest.Item] = []
+    left: list[pytest.Item] = []
+    for item in items:
+        law = law_of(getattr(item, "function", None))
+        (kept if law and law.id in asked else left).append(item)
+    config.hook.pytest_deselected(items=left)
+    items[:] = kept
+
+
+# ---- fixtures -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def subject(request: pytest.FixtureRequest) -> Subject:
+    """The trainer under test."""
+    return _subject(request.param)
+
+
+def _subject(text: str) -> Subject:
     try:
-        return find_trainer(name)
+        return Subject.of(text)
     except InputError as error:
         pytest.skip(f"not run: {error}")
 
 
 @pytest.fixture(scope="session")
-def trainer(request: pytest.FixtureRequest) -> Trainer:
-    return _found(request.param)
-
-
-@pytest.fixture(scope="session")
-def profile(request: pytest.FixtureRequest) -> Profile:
+def profile(request: pytest.FixtureRequest, subject: Subject) -> Profile:
     profile = PROFILES[request.param]
-    reason = profile.absent()
+    reason = profile.absent(subject)
     if reason is not None:
         pytest.skip(f"not run: {reason}")
     return profile
@@ -87,44 +141,36 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inputs]:
     """A tiny T5 and ragged rows, built from a seed; a cache of their own."""
     top = tmp_path_factory.mktemp("inputs")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_DATASETS_CACHE", str(top / "cache"))  # of the workers
         patch.setattr("datasets.config.HF_DATASETS_CACHE", top / "cache")
         yield build_inputs(top)
 
 
-_RUNS: dict[tuple[str, str], Runs] = {}  # standard runs are shared by all laws
-
-
 @pytest.fixture
-def run(
-    trainer: Trainer,
+def runs_of(
     profile: Profile,
     inputs: Inputs,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Runs:
-    """Makes runs of the trainer under test: ``run(max_steps=3).losses``."""
-    key = (trainer.name, profile.name)
-    if key not in _RUNS:
-        _RUNS[key] = Runs(trainer, profile, inputs, tmp_path_factory.mktemp("runs"))
-    return _RUNS[key]
-
-
-@pytest.fixture
-def runs_of(
-    profile: Profile, inputs: Inputs, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
 ) -> MakeRuns:
-    """Runs of any trainer by name, for laws between two of them."""
+    """Runs of any trainer, for laws between two: on the profile that is for others."""
 
-    def make(name: str) -> Runs:
-        key = (name, profile.name)
-        if key not in _RUNS:
+    def make(text: str, on: str | None = None) -> Runs:
+        place = on or profile.others or profile.name
+        made = request.config.stash[RUNS]
+        if (text, place) not in made:
             top = tmp_path_factory.mktemp("runs")
-            _RUNS[key] = Runs(_found(name), profile, inputs, top)
-        return _RUNS[key]
+            made[text, place] = Runs(_subject(text), PROFILES[place], inputs, top)
+        return made[text, place]
 
     return make
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """An output folder that does not exist yet."""
-    return tmp_path / "output"
+def run(subject: Subject, profile: Profile, runs_of: MakeRuns) -> Runs:
+    """Makes runs of the trainer under test: ``run(max_steps=3).losses``."""
+    runs = runs_of(subject.text, profile.name)
+    reason = runs.devices_missing()
+    if reason is not None:
+        pytest.skip(f"not run: {reason}")
+    return runs

@@ -1,4 +1,4 @@
-"""Hardware profiles: the flags that choose one, and how far its numbers may stray."""
+"""Hardware profiles, as data: devices, precision, and what they ask of a process."""
 
 from __future__ import annotations
 
@@ -6,25 +6,74 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from conformance import prepare
+from conformance.subject import Subject
+
 
 @dataclass(frozen=True)
 class Profile:
     """One kind of hardware and precision."""
 
     name: str
-    flags: Mapping[str, Any] = field(default_factory=dict)
-    tolerance: float = 1e-6
-    """Relative, of a loss against the same run done otherwise (other micro-batches)."""
-    absent: Callable[[], str | None] = lambda: None
-    """Why it is not here; None: it is."""
+    precision: str
+    """Which of the tolerances hold: float32, float64, or half (bfloat16, float16)."""
+    flags: Mapping[str, Any]
+    """The flags of a run that choose it; a law gives none of these."""
+    devices: int = 1
+    """Data-parallel devices, all in one process."""
+    others: str | None = None
+    """The profile on which other trainers run for comparison; None: this one."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables of the process."""
+    prepare: tuple[Callable[[], None], ...] = ()
+    """What is done first in the process."""
+    own_process: bool = True
+    """False: it asks nothing of the process, so runs are made in pytest's own."""
+    launcher: tuple[str, ...] = ()
+    """What starts Python where it is not started plainly; then comes `-m ...`."""
+    missing: Callable[[], str | None] = lambda: None
+    """Why its hardware is not here; None: it is."""
 
+    def absent(self, subject: Subject) -> str | None:
+        """Why it cannot be run here with this trainer; None: it may.
+
+        How many devices a trainer computes on shows in its first report alone.
+        """
+        return self.missing()
+
+
+PRECISION_FLAGS = ("dtype", "bf16", "fp16", "use_cpu")  # a profile's, never a law's
 
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("cpu", {"use_cpu": True}),
-        Profile("cpu-float64", {"use_cpu": True, "dtype": "float64"}, tolerance=1e-12),
-        # 8 bits of mantissa: a mean over some hundred tokens keeps about two digits
-        Profile("cpu-bf16", {"use_cpu": True, "bf16": True}, tolerance=1e-2),
+        Profile("cpu", "float32", {"use_cpu": True}, own_process=False),
+        # JAX is told of float64 once for the whole process
+        Profile(
+            "cpu-float64",
+            "float64",
+            {"use_cpu": True, "dtype": "float64"},
+            prepare=(prepare.float64_t5,),
+        ),
+        # Accelerate is told of mixed precision once for the whole process
+        Profile("cpu-bf16", "half", {"use_cpu": True, "bf16": True}),
+        # Simulated devices are made before the first computation. PyTorch has none.
+        Profile(
+            "cpu-x2",
+            "float32",
+            {"use_cpu": True},
+            devices=2,
+            others="cpu",
+            environment={"JAX_NUM_CPU_DEVICES": "2"},
+            prepare=(prepare.two_tensorflow_devices,),
+        ),
     )
 }
+
+# Sets of profiles that a law may name; the first is the one it is run on by default.
+ALL = ("cpu", "cpu-float64", "cpu-bf16", "cpu-x2")
+EXACT = ALL  # where the same run twice is the same bits
+FLOAT64 = ("cpu-float64",)  # the recorded trace is of float64
+FLOAT = ("cpu", "cpu-float64", "cpu-x2")  # all but the 8 bits of bfloat16
+DEVICES = ("cpu-x2",)  # several devices
+CPU = ("cpu",)  # laws of commands and clocks, which no precision changes

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from conformance.profiles import Profile
+import pytest
+
+from conformance.launch import Ended, close, launch, launch_command
+from conformance.profiles import PRECISION_FLAGS, Profile
+from conformance.subject import Subject
 from fixtures.models import tiny_t5
 from fixtures.texts import ragged_rows
 from fixtures.write import write_jsonl
-from reference_trainers.protocols import Trainer
+from reference_trainers.cli import flags_of_dict
+from reference_trainers.files import files_in
 from reference_trainers.results import RunReport, StepRecord
 from reference_trainers.spec import TrainingSpec
 
@@ -30,6 +35,8 @@ STANDARD: dict[str, Any] = {
     "max_predict_samples": 6,
     "save_strategy": "no",
 }
+BATCH = "per_device_train_batch_size"
+PROGRESS = re.compile(r"step \d+/\d+ ")
 
 
 @dataclass(frozen=True)
@@ -88,38 +95,117 @@ class Finished:
     @property
     def files(self) -> set[str]:
         """Every file in the output folder, relative to it."""
-        found = (path for path in self.folder.rglob("*") if path.is_file())
-        return {path.relative_to(self.folder).as_posix() for path in found}
+        return set(files_in(self.folder))
 
     def json(self, name: str) -> dict[str, Any]:
         return json.loads((self.folder / name).read_text(encoding="utf-8"))
 
 
 class Runs:
-    """Makes runs of one trainer on one profile, and remembers them."""
+    """Makes runs of one subject on one profile, and remembers them.
 
-    def __init__(self, trainer: Trainer, profile: Profile, inputs: Inputs, top: Path):
-        self.trainer = trainer
+    The global batch is the same on any number of devices: a law gives the rows of all
+    devices as the batch of one, and is answered as if there were one.
+    """
+
+    def __init__(self, subject: Subject, profile: Profile, inputs: Inputs, top: Path):
+        self.subject = subject
         self.profile = profile
         self.inputs = inputs
-        self._top = top
+        self._top = top / f"{subject.folder_name}-{profile.name}"
         self._made: dict[str, Finished] = {}
 
     def spec(self, **flags: Any) -> TrainingSpec:
         """The standard run with `flags` changed."""
-        return TrainingSpec(
-            **{**STANDARD, **self.inputs.flags(), **self.profile.flags, **flags}
-        )
+        return TrainingSpec(**self._flags(flags))
 
     def __call__(self, again: int = 0, **flags: Any) -> Finished:
         """The run with these flags; `again` asks for one more of the same."""
         key = json.dumps([again, flags], sort_keys=True)
         if key not in self._made:
-            name = hashlib.sha256(key.encode()).hexdigest()[:12]
-            folder = self._top / self.trainer.name.replace(":", "-") / name
-            report = self.trainer.run(self.spec(output_dir=str(folder), **flags))
-            self._made[key] = Finished(report, folder)
+            folder = self._top / hashlib.sha256(key.encode()).hexdigest()[:12]
+            self._made[key] = self.into(folder, **flags)
         return self._made[key]
 
+    def into(self, folder: Path, **flags: Any) -> Finished:
+        """The run with these flags into this folder; it is not remembered."""
+        return Finished(self.launch(self.spec(output_dir=str(folder), **flags)), folder)
 
-MakeRuns = Callable[[str], Runs]
+    def launch(self, spec: TrainingSpec) -> RunReport:
+        """Any spec, through the one door."""
+        return launch(self.subject, self.profile, spec)
+
+    def command(self, top: Path, *more: str, **flags: Any) -> Ended:
+        """The same as a command line, with `more` arguments before its flags.
+
+        It writes into `top/output`, if no other `output_dir` is given.
+        """
+        flags = {"output_dir": str(top / "output"), **flags}
+        arguments = [*more, *flags_of_dict(self._flags(flags))]
+        return launch_command(self.subject, self.profile, arguments)
+
+    def refused(self, top: Path, *more: str, **flags: Any) -> str:
+        """The one sentence with which a command is refused.
+
+        It ends with status 2, having changed nothing below `top`.
+        """
+        before = snapshot(top)
+        ended = self.command(top, *more, **flags)
+        lines = [line for line in ended.said.splitlines() if not PROGRESS.match(line)]
+        assert ended.status == 2, f"exit status {ended.status}, not 2; {ended.said}"
+        assert len(lines) == 1, f"one sentence on stderr is due, not: {ended.said}"
+        after = snapshot(top)
+        names = sorted(before.keys() | after.keys())
+        changed = [name for name in names if before.get(name) != after.get(name)]
+        assert not changed, f"a refused run changes or leaves behind: {changed}"
+        return lines[0]
+
+    def devices_missing(self) -> str | None:
+        """Why it does not compute on the profile's devices, as one step shows."""
+        if self.profile.devices == 1:
+            return None
+        found = self(max_steps=1).report.hardware.get("devices")
+        if found == self.profile.devices:
+            return None
+        close(self.subject, self.profile)
+        return (
+            f"{self.subject.text} computes on {found} device here; "
+            f"{self.profile.name} has {self.profile.devices}"
+        )
+
+    def _flags(self, flags: dict[str, Any]) -> dict[str, Any]:
+        for name in PRECISION_FLAGS:
+            if name in flags:
+                raise ValueError(
+                    f"a law gives {name}={flags[name]!r}: the profile decides it; "
+                    "name the profiles that the law holds on"
+                )
+        ours = {**STANDARD, **self.inputs.flags(), **self.profile.flags, **flags}
+        return ours | {BATCH: self._share(ours[BATCH])}
+
+    def _share(self, batch: int) -> int:
+        """A device's part of the rows that all devices train on at a time."""
+        part, left = divmod(batch, self.profile.devices)
+        if left and batch > 0:
+            pytest.skip(
+                f"not run: a batch of {batch} is not to be divided among "
+                f"{self.profile.devices} devices"
+            )
+        return part
+
+
+def snapshot(top: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file and folder below, with the age and content of each file."""
+    return {
+        path.relative_to(top).as_posix(): (
+            path.stat().st_mtime_ns if path.is_file() else 0,
+            path.read_bytes() if path.is_file() else b"",
+        )
+        for path in top.rglob("*")
+    }
+
+
+class MakeRuns(Protocol):
+    """Runs of any trainer by its text: on this profile, or the one named."""
+
+    def __call__(self, text: str, on: str | None = None) -> Runs: ...

@@ -1,8 +1,14 @@
-"""How far two trainers may be apart in each quantity of a step, and why."""
+"""How far two runs may be apart: the one table, quantity by precision, with reasons.
+
+Laws, traces and `compare` all read it. Which numbers hold goes by what is compared:
+one trainer with itself (`RECUT`), two trainers over a short run (`SHORT`), or over a
+run of any length (`LONG`).
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reference_trainers.spec import TrainingSpec
@@ -30,7 +36,17 @@ class Tolerance:
         return " or ".join(parts) or "exact"
 
 
+def relative(value: float) -> Tolerance:
+    return Tolerance(relative=value)
+
+
+def absolute(value: float) -> Tolerance:
+    return Tolerance(absolute=value)
+
+
 EXACT = Tolerance()
+# Scores of equal predictions, summed in another order
+SAME_SCORE = relative(1e-6)
 
 # In the order in which a fault travels: the wrong rows spoil all that comes after.
 QUANTITIES = {
@@ -41,27 +57,86 @@ QUANTITIES = {
     "grad_norm": "gradient norm",
 }
 
-# The rate is computed alike everywhere, but a framework may hold it in float32, whose
-# rounding is 6e-8. The loss in float32 is the project's claim. A gradient passes the
-# model twice and is a sum in another order over every parameter, hence the wider
-# allowance. A compute type of 8 bits (bfloat16) rounds each product by up to 4e-3.
-TOLERANCES: dict[str, dict[str, Tolerance]] = {
-    "float64": {
-        "learning_rate": Tolerance(relative=1e-9),
-        "loss": Tolerance(relative=1e-9),
-        "grad_norm": Tolerance(relative=1e-8),
+RECUT = "one trainer, the same rows cut or padded otherwise"
+SHORT = "two trainers, up to a hundred steps of a tiny model"
+LONG = "two trainers, a run of any length"
+
+# Row ids and target tokens are counted: they are equal or wrong, in every row.
+TABLE: dict[str, dict[str, dict[str, Tolerance]]] = {
+    # A float64 sum in another order is off by some 1e-16 a term, a float32 one by 6e-8;
+    # the gradient passes the model twice. bfloat16 keeps 8 bits: a product is off by up
+    # to 4e-3, and a mean over some hundred tokens keeps about two digits.
+    RECUT: {
+        "float64": {
+            "learning_rate": relative(1e-12),
+            "loss": relative(1e-12),
+            "grad_norm": relative(1e-11),
+            "eval_loss": relative(1e-11),
+        },
+        "float32": {
+            "learning_rate": relative(1e-12),
+            "loss": relative(1e-6),
+            "grad_norm": relative(1e-5),
+            "eval_loss": relative(1e-6),
+        },
+        "half": {
+            "learning_rate": relative(1e-12),
+            "loss": relative(1e-2),
+            "grad_norm": relative(1e-1),
+            "eval_loss": relative(1e-2),
+        },
     },
-    "float32": {
-        "learning_rate": Tolerance(relative=1e-6),
-        "loss": Tolerance(absolute=1e-4),
-        "grad_norm": Tolerance(relative=1e-3),
+    # Every step starts from weights that the steps before rounded otherwise: Adam
+    # divides by the root of a small second moment, which makes rounding grow.
+    SHORT: {
+        "float64": {
+            "learning_rate": relative(1e-12),
+            "loss": relative(1e-9),
+            "grad_norm": relative(1e-8),
+            "eval_loss": relative(1e-9),
+            "weights": absolute(1e-8),
+        },
+        "float32": {
+            "learning_rate": relative(1e-12),
+            "loss": relative(1e-5),
+            "grad_norm": relative(1e-4),
+            "eval_loss": relative(1e-6),
+        },
+        "half": {
+            "learning_rate": relative(1e-12),
+            "loss": relative(1e-2),
+            "grad_norm": relative(5e-2),
+            "eval_loss": relative(1e-2),
+        },
     },
-    "half": {
-        "learning_rate": Tolerance(relative=1e-6),
-        "loss": Tolerance(relative=1e-2),
-        "grad_norm": Tolerance(relative=5e-2),
+    # A foreign trainer may hold the rate in float32, whose rounding is 6e-8. A loss in
+    # float32 within 1e-4 over a whole run is the project's claim.
+    LONG: {
+        "float64": {
+            "learning_rate": relative(1e-9),
+            "loss": relative(1e-9),
+            "grad_norm": relative(1e-8),
+            "eval_loss": relative(1e-9),
+        },
+        "float32": {
+            "learning_rate": relative(1e-6),
+            "loss": absolute(1e-4),
+            "grad_norm": relative(1e-3),
+            "eval_loss": absolute(1e-4),
+        },
+        "half": {
+            "learning_rate": relative(1e-6),
+            "loss": relative(1e-2),
+            "grad_norm": relative(5e-2),
+            "eval_loss": relative(1e-2),
+        },
     },
 }
+
+
+def allowed(compared: str, precision: str) -> Mapping[str, Tolerance]:
+    """By quantity; what is not a matter of rounding is exact."""
+    return dict.fromkeys(QUANTITIES, EXACT) | TABLE[compared][precision]
 
 
 def precision_of(spec: TrainingSpec) -> str:

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
+from conformance.launch import close_all
 from conformance.profiles import PROFILES
 from conformance.runs import Finished, Inputs, Runs, build_inputs
-from fixtures.float64_t5 import float64_t5
+from conformance.subject import Subject
 from reference_trainers.files import write_whole
-from reference_trainers.registry import ORACLE, find_trainer
+from reference_trainers.registry import ORACLE
 from reference_trainers.results import json_text
 
 TRACE = Path(__file__).parent.parent / "fixtures" / "traces" / "float64.json"
@@ -40,7 +41,6 @@ RECIPE: dict[str, Any] = {
 TRACED: dict[str, Any] = {
     **RECIPE,
     "max_steps": 100,
-    "dtype": "float64",
     "do_predict": True,
     "predict_with_generate": True,
     "num_beams": 4,
@@ -51,10 +51,24 @@ TRACED: dict[str, Any] = {
     "max_predict_samples": 16,
 }
 
+# Of each step, in the order in which the trace holds them
+MEASURED = ("loss", "grad_norm", "learning_rate", "target_tokens")
+
 
 def traced(inputs: Inputs) -> dict[str, Any]:
     """The flags of the traced run."""
     return {**TRACED, "model_name_or_path": str(inputs.deep_model)}
+
+
+@dataclass(frozen=True)
+class TracedStep:
+    """What the trace holds of a step."""
+
+    step: int
+    loss: float
+    grad_norm: float
+    learning_rate: float
+    target_tokens: float
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,7 @@ class Trace:
     versions: dict[str, str]
     data_digest: str
     steps: list[list[float]]
-    """Loss, gradient norm, learning rate and target tokens of each."""
+    """The quantities of `MEASURED` of each."""
     weights: dict[str, list[float]]
     """Of each parameter at the end: its norm, and its first and last value."""
     predictions: list[str]
@@ -78,10 +92,7 @@ class Trace:
             command=COMMAND,
             versions=made.report.versions,
             data_digest=made.report.splits["train"].digest,
-            steps=[
-                [step.loss, step.grad_norm, step.learning_rate, step.target_tokens]
-                for step in made.steps
-            ],
+            steps=[[getattr(step, name) for name in MEASURED] for step in made.steps],
             weights={name: _sample(weights[name]) for name in sorted(weights)},
             predictions=[json.loads(line)["prediction"] for line in lines.splitlines()],
         )
@@ -89,6 +100,13 @@ class Trace:
     @classmethod
     def read(cls) -> Trace:
         return cls(**json.loads(TRACE.read_text(encoding="utf-8")))
+
+    @property
+    def traced_steps(self) -> list[TracedStep]:
+        return [
+            TracedStep(number, **dict(zip(MEASURED, values, strict=True)))
+            for number, values in enumerate(self.steps)
+        ]
 
 
 def _sample(values: np.ndarray) -> list[float]:
@@ -98,10 +116,13 @@ def _sample(values: np.ndarray) -> list[float]:
 
 def record(path: Path) -> None:
     """Makes the trace anew, with the oracle on the CPU."""
-    with tempfile.TemporaryDirectory() as top, float64_t5():
+    with tempfile.TemporaryDirectory() as top:
         inputs = build_inputs(Path(top) / "inputs")
-        profile = PROFILES["cpu"]
-        runs = Runs(find_trainer(ORACLE), profile, inputs, Path(top) / "runs")
-        trace = Trace.of(runs(**traced(inputs)))
+        profile = PROFILES["cpu-float64"]
+        runs = Runs(Subject.of(ORACLE), profile, inputs, Path(top) / "runs")
+        try:
+            trace = Trace.of(runs(**traced(inputs)))
+        finally:
+            close_all()
     path.parent.mkdir(exist_ok=True)
     write_whole(path, json_text(vars(trace)))

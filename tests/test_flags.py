@@ -5,15 +5,16 @@ On the Accelerate trainer, which is quick; that the others do the same is for th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from conformance.profiles import PROFILES
+from conformance.profiles import PRECISION_FLAGS, PROFILES
 from conformance.runs import Runs, build_inputs
+from conformance.subject import Subject
 from fixtures.models import tiny_bart
-from reference_trainers.registry import find_trainer
 
 pytest.importorskip("torch", reason="not run: PyTorch is not installed")
 
@@ -54,7 +55,7 @@ KEEPING: dict[str, Any] = {
 def run(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     top = tmp_path_factory.mktemp("flags")
     inputs = build_inputs(top / "inputs")
-    return Runs(find_trainer("accelerate"), PROFILES["cpu"], inputs, top / "runs")
+    return Runs(Subject.of("accelerate"), PROFILES["cpu"], inputs, top / "runs")
 
 
 def steps(run: Runs, **flags: Any) -> list[tuple[float, float]]:
@@ -64,8 +65,14 @@ def steps(run: Runs, **flags: Any) -> list[tuple[float, float]]:
 
 
 @pytest.mark.parametrize("name", CHANGING)
-def test_the_flag_changes_the_run(run: Runs, name: str) -> None:
-    assert steps(run, **{name: CHANGING[name]}) != steps(run)
+def test_the_flag_changes_the_run(run: Runs, tmp_path: Path, name: str) -> None:
+    flag = {name: CHANGING[name]}
+    if name in PRECISION_FLAGS:  # given by a profile
+        profile = replace(run.profile, flags={**run.profile.flags, **flag})
+        other = Runs(run.subject, profile, run.inputs, tmp_path)
+        assert steps(other) != steps(run)
+    else:
+        assert steps(run, **flag) != steps(run)
 
 
 @pytest.mark.parametrize("name", KEEPING)
@@ -102,7 +109,7 @@ def test_a_new_model_starts_from_the_seed(run: Runs) -> None:
 def test_another_architecture_trains(run: Runs, tmp_path: Path, name: str) -> None:
     """Any architecture that AutoModelForSeq2SeqLM knows: here BART."""
     bart = tiny_bart(tmp_path / "bart")
-    runs = Runs(find_trainer(name), run.profile, run.inputs, tmp_path / "runs")
+    runs = Runs(Subject.of(name), run.profile, run.inputs, tmp_path / "runs")
     made = runs(
         model_name_or_path=str(bart),
         max_steps=20,

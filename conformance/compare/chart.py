@@ -6,7 +6,8 @@ import io
 import re
 from typing import Any
 
-from conformance.compare.comparison import Comparison, by_step, distance
+from conformance.compare.comparison import Comparison, by_step
+from conformance.differences import distance
 
 # Okabe and Ito's colours: told apart by colour-blind eyes, on white and on black
 COLOURS = ("#e69f00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")

@@ -6,7 +6,6 @@ Knows the trainers by their command line and their files alone, as anyone could.
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 import signal
 import subprocess
@@ -25,6 +24,7 @@ from conformance.compare.results import collect
 from reference_trainers.cli import parse
 from reference_trainers.errors import InputError
 from reference_trainers.files import write_whole
+from reference_trainers.registry import Listed, listed
 from reference_trainers.results import REPORT_FILE, json_text
 from reference_trainers.spec import SECRETS, TrainingSpec
 
@@ -34,19 +34,10 @@ COMMAND = (sys.executable, "-m", "reference_trainers")
 BAD_INPUT = 2  # exit status of a trainer that refused its input
 
 
-@dataclass(frozen=True)
-class Listed:
-    """A trainer that is installed here, and whether it can run here."""
-
-    name: str
-    runs_here: bool
-    reason: str | None = None
-
-
-def main(trainers: str, of_the_run: Sequence[str], judges: bool = True) -> int:
+def main(trainers: str, of_the_run: Sequence[str], look: bool = False) -> int:
     """Runs, compares, writes the page, prints the table; the exit status.
 
-    `judges`: trainers that differ beyond tolerance are a failure.
+    `look`: trainers that differ are shown, and are no failure.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise InputError(
@@ -55,7 +46,7 @@ def main(trainers: str, of_the_run: Sequence[str], judges: bool = True) -> int:
     spec = parse(of_the_run)
     if not spec.trains_evaluates_or_predicts:
         raise InputError("Nothing to do: give --do_train, --do_eval or --do_predict.")
-    names, not_run = choose(trainers, list_trainers())
+    names, not_run = choose(trainers, listed())
     out = prepare_output(spec, names)
     ran = []
     for number, name in enumerate(names, start=1):
@@ -68,37 +59,25 @@ def main(trainers: str, of_the_run: Sequence[str], judges: bool = True) -> int:
     written = write(comparison, out)
     print(table.plain_text(comparison))
     print(f"page: {written}")
-    failed = any(run.run.report is None for run in ran)
-    differ = judges and page.agreed(comparison) is False
-    return 1 if failed or differ or not comparison.compared else 0
-
-
-def list_trainers() -> list[Listed]:
-    """What `python -m reference_trainers list --json` says."""
-    command = [*COMMAND, "list", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise InputError(f"The trainers cannot be listed: {last_line(done.stderr)}")
-    return [
-        Listed(entry["name"], entry["runs_here"], entry["reason"])
-        for entry in json.loads(done.stdout)
-    ]
+    if any(run.run.report is None for run in ran) or comparison.agreed is None:
+        return 1
+    return 0 if comparison.agreed or look else 1
 
 
 def choose(
-    trainers: str, listed: Sequence[Listed]
+    trainers: str, installed: Sequence[Listed]
 ) -> tuple[list[str], list[TrainerRun]]:
     """The trainers to run, and those of `all` that cannot run here, with the reason."""
-    known = {entry.name: entry for entry in listed}
+    known = {entry.name: entry for entry in installed}
     names: list[str] = []
     not_run: list[TrainerRun] = []
     asked = [name.strip() for name in trainers.split(",") if name.strip()]
     for name in asked:
         if name == "all":
-            names += [entry.name for entry in listed if entry.runs_here]
+            names += [entry.name for entry in installed if entry.runs_here]
             not_run += [
                 TrainerRun(entry.name, "not run", entry.reason)
-                for entry in listed
+                for entry in installed
                 if not entry.runs_here
             ]
         elif name in known and not known[name].runs_here:
@@ -165,7 +144,7 @@ def log_file(out: Path, trainer: str) -> Path:
 
 @dataclass(frozen=True)
 class Ran:
-    """A trainer's run, and whether it took issue with the input."""
+    """A trainer's run, and whether it refused the input."""
 
     run: TrainerRun
     refused: bool = False
@@ -237,7 +216,7 @@ def outcome(ran: Ran) -> str:
 
 
 def refuse(ran: Sequence[Ran], out: Path) -> NoReturn:
-    """Every trainer took issue with the input: so the input is at fault."""
+    """Every trainer refused the input: so the input is at fault."""
     for run in ran:
         log_file(out, run.run.trainer).unlink(missing_ok=True)
     with suppress(OSError):  # an empty folder is ours

@@ -6,22 +6,29 @@ step, a missing prediction and a NaN are differences.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
-from conformance.compare.metrics import METRICS, metric_differences, metric_values
+from conformance.differences import distance, first_difference
 from conformance.tolerances import (
-    EXACT,
+    LONG,
     QUANTITIES,
-    TOLERANCES,
+    SAME_SCORE,
     Tolerance,
+    allowed,
     precision_of,
 )
 from reference_trainers.results import RunReport, StepRecord
 from reference_trainers.spec import TrainingSpec
+
+# Of quality, none of time. A trainer may report others of its own.
+METRICS = [
+    f"{split}_{name}"
+    for split in ("eval", "predict")
+    for name in ("loss", "rouge1", "rouge2", "rougeL", "rougeLsum", "gen_len")
+]
 
 
 class Prediction(NamedTuple):
@@ -49,7 +56,7 @@ class TrainerRun:
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairDifference:
     """The first quantity of a step that two trainers do not agree on."""
 
     step: int
@@ -78,7 +85,7 @@ class Pair:
     b: str
     steps_compared: int
     largest_loss_difference: LossDifference | None
-    first_difference: Difference | None
+    first_difference: PairDifference | None
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,7 @@ class Comparison:
     pairs: list[Pair]
     steps: list[LossDifference]
     """The largest difference between any two trainers at each step."""
-    first_difference: Difference | None
+    first_difference: PairDifference | None
     input_differences: list[str]
     metrics: list[str]
     """Those that two trainers or more report, and that were compared."""
@@ -118,7 +125,8 @@ class Comparison:
     @property
     def tolerances(self) -> dict[str, Tolerance]:
         """By quantity; what is not a matter of rounding is exact."""
-        return dict.fromkeys(QUANTITIES, EXACT) | TOLERANCES[self.precision]
+        found = allowed(LONG, self.precision)
+        return {name: found[name] for name in QUANTITIES}
 
     @property
     def finished(self) -> list[TrainerRun]:
@@ -134,6 +142,16 @@ class Comparison:
         return len(self.finished) >= 2
 
     @property
+    def agreed(self) -> bool | None:
+        """Whether all that was compared is within tolerance; None: nothing was."""
+        equal = self.predictions.equal
+        if not self.compared or not (self.steps or self.metrics or equal is not None):
+            return None
+        return equal is not False and not (
+            self.first_difference or self.input_differences or self.metric_differences
+        )
+
+    @property
     def largest_loss_difference(self) -> LossDifference | None:
         return max(self.steps, key=lambda step: step.difference, default=None)
 
@@ -142,9 +160,8 @@ def compare(spec: TrainingSpec, runs: Sequence[TrainerRun]) -> Comparison:
     """All that the page and the table say about the runs of one spec."""
     precision = precision_of(spec)
     reports = {run.trainer: run.report for run in runs if run.report is not None}
-    pairs = [
-        _pair(a, b, reports, TOLERANCES[precision]) for a, b in combinations(reports, 2)
-    ]
+    tolerances = allowed(LONG, precision)
+    pairs = [_pair(a, b, reports, tolerances) for a, b in combinations(reports, 2)]
     order = ["step", *QUANTITIES]
     first = min(
         (pair.first_difference for pair in pairs if pair.first_difference),
@@ -160,34 +177,34 @@ def compare(spec: TrainingSpec, runs: Sequence[TrainerRun]) -> Comparison:
         first_difference=first,
         input_differences=input_differences(spec, reports),
         metrics=[name for name in METRICS if len(metric_values(name, reports)) > 1],
-        metric_differences=metric_differences(reports, TOLERANCES[precision]["loss"]),
+        metric_differences=metric_differences(reports, tolerances["eval_loss"]),
         predictions=compare_predictions(runs),
     )
 
 
 def _pair(
-    a: str, b: str, reports: Mapping[str, RunReport], allowed: Mapping[str, Tolerance]
+    a: str,
+    b: str,
+    reports: Mapping[str, RunReport],
+    tolerances: Mapping[str, Tolerance],
 ) -> Pair:
     steps = loss_differences({a: reports[a], b: reports[b]})
+    found = first_difference(reports[a].steps, reports[b].steps, tolerances)
+    first = None
+    if found:
+        step, name = found.step, found.quantity
+        first = PairDifference(step, name, a, b, found.found, found.expected)
     return Pair(
         a=a,
         b=b,
         steps_compared=len(steps),
         largest_loss_difference=max(steps, key=lambda s: s.difference, default=None),
-        first_difference=first_difference(a, b, reports, allowed),
+        first_difference=first,
     )
 
 
 def by_step(report: RunReport) -> dict[int, StepRecord]:
     return {record.step: record for record in report.steps}
-
-
-def distance(a: float, b: float) -> float:
-    """|a - b|; infinite where either is NaN, which no comparison would notice."""
-    if a == b:
-        return 0.0
-    gap = abs(a - b)
-    return math.inf if math.isnan(gap) else gap
 
 
 def loss_differences(reports: Mapping[str, RunReport]) -> list[LossDifference]:
@@ -205,27 +222,6 @@ def loss_differences(reports: Mapping[str, RunReport]) -> list[LossDifference]:
         if gaps:
             furthest.append(max(gaps, key=lambda gap: gap.difference))
     return furthest
-
-
-def first_difference(
-    a: str, b: str, reports: Mapping[str, RunReport], allowed: Mapping[str, Tolerance]
-) -> Difference | None:
-    """The first step, and its first quantity, beyond tolerance."""
-    steps_a, steps_b = by_step(reports[a]), by_step(reports[b])
-    for step in sorted(steps_a.keys() | steps_b.keys()):
-        if step not in steps_a or step not in steps_b:
-            said = {True: "taken", False: "not taken"}
-            return Difference(
-                step, "step", a, b, said[step in steps_a], said[step in steps_b]
-            )
-        for quantity in QUANTITIES:
-            x = getattr(steps_a[step], quantity)
-            y = getattr(steps_b[step], quantity)
-            tolerance = allowed.get(quantity, EXACT)
-            same = x == y if tolerance == EXACT else tolerance.allows(x, y)
-            if not same:
-                return Difference(step, quantity, a, b, x, y)
-    return None
 
 
 def input_differences(
@@ -262,3 +258,31 @@ def compare_predictions(runs: Sequence[TrainerRun]) -> ComparedPredictions:
         row for row in rows if len({mine.get(row) for mine in predicted.values()}) > 1
     ]
     return ComparedPredictions(list(predicted), len(rows), differing)
+
+
+def metric_values(name: str, reports: Mapping[str, RunReport]) -> dict[str, float]:
+    """By trainer, those that report it."""
+    return {
+        trainer: report.metrics[name]
+        for trainer, report in reports.items()
+        if name in report.metrics
+    }
+
+
+def metric_differences(
+    reports: Mapping[str, RunReport], allowed_loss: Tolerance
+) -> list[str]:
+    """Sentences on metrics that are beyond tolerance, or that a trainer lacks."""
+    sentences = []
+    for name in METRICS:
+        values = metric_values(name, reports)
+        without = [trainer for trainer in reports if trainer not in values]
+        if values and without:
+            sentences.append(f"{name}: {', '.join(without)} reports none")
+        allowed = allowed_loss if name.endswith("loss") else SAME_SCORE
+        for a, b in combinations(values, 2):
+            if not allowed.allows(values[a], values[b]):
+                said = f"{a} {values[a]:.6g}, {b} {values[b]:.6g}"
+                sentences.append(f"{name}: {said}")
+                break
+    return sentences

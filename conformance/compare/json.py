@@ -8,12 +8,12 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from conformance.compare.comparison import Comparison, TrainerRun
-from conformance.compare.speed import (
+from conformance.compare.table import (
     fall_percent,
     samples_per_second,
     tokens_per_second,
+    verdicts,
 )
-from conformance.compare.table import verdicts
 
 SCHEMA = 1  # of compare.json; raised when a field changes its meaning
 

@@ -68,23 +68,9 @@ def page(comparison: Comparison) -> str:
     )
 
 
-def agreed(comparison: Comparison) -> bool | None:
-    """Whether all that was compared is within tolerance; None: nothing was."""
-    if not comparison.compared:
-        return None
-    equal = comparison.predictions.equal
-    if not comparison.steps and not comparison.metrics and equal is None:
-        return None
-    return equal is not False and not (
-        comparison.first_difference
-        or comparison.input_differences
-        or comparison.metric_differences
-    )
-
-
 def heading(comparison: Comparison) -> tuple[str, str]:
     """The page's first sentence, and how it is coloured: good, bad or plain."""
-    same = agreed(comparison)
+    same = comparison.agreed
     if same is None:
         return "Nothing was compared", "plain"
     names = ", ".join(comparison.reports)

@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
+from conformance.differences import assert_same_steps
+from conformance.law import law
+from conformance.profiles import ALL
 from conformance.runs import Finished, Runs
+from conformance.tolerances import RECUT, allowed
 from fixtures.custom_files import GOOD_FILES, ROWS, rows, unusual_rows
 from fixtures.write import write_csv, write_jsonl
 from reference_trainers.results import SplitReport
@@ -49,8 +53,7 @@ def assert_same_rows(made: Finished, expected: Finished) -> None:
         f"{split(made).source} reads as other tokens than {split(expected).source}"
     )
     assert split(made).rows == split(expected).rows
-    wanted = expected.report.metrics["eval_loss"]
-    assert made.report.metrics["eval_loss"] == pytest.approx(wanted, rel=1e-6)
+    assert made.report.metrics["eval_loss"] == expected.report.metrics["eval_loss"]
 
 
 def pairs() -> list[tuple[str, ...]]:
@@ -65,6 +68,7 @@ def pairs() -> list[tuple[str, ...]]:
     ]
 
 
+@law("files.accepted", profiles=ALL)
 @pytest.mark.parametrize("names", pairs(), ids="+".join)
 def test_every_accepted_file_is_read(
     run: Runs, files: Path, names: tuple[str, ...]
@@ -90,6 +94,7 @@ def test_every_accepted_file_is_read(
             )
 
 
+@law("files.empty-rows", profiles=ALL)
 def test_rows_without_text_or_summary_are_dropped(run: Runs, files: Path) -> None:
     """A row whose text or summary is missing, empty or blank is dropped and counted."""
     blank = [{"text": " \n\t", "summary": "S."}, {"text": "T.", "summary": "  "}]
@@ -98,6 +103,7 @@ def test_rows_without_text_or_summary_are_dropped(run: Runs, files: Path) -> Non
     assert_same_rows(made, plain(run, files))
 
 
+@law("files.first-two-columns", profiles=ALL)
 def test_first_two_columns_are_text_and_summary(run: Runs, files: Path) -> None:
     """Without names, the first column is the text and the second the summary."""
     named = [
@@ -108,6 +114,7 @@ def test_first_two_columns_are_text_and_summary(run: Runs, files: Path) -> None:
     assert_same_rows(made, plain(run, files))
 
 
+@law("files.named-columns", profiles=ALL)
 def test_order_of_named_columns_does_not_matter(run: Runs, files: Path) -> None:
     """Named columns are found wherever they stand, in each of the formats."""
     turned = [{"summary": row["summary"], "text": row["text"]} for row in rows()]
@@ -126,6 +133,7 @@ SPLITS = {
 }
 
 
+@law("files.max-samples", profiles=ALL)
 @pytest.mark.parametrize("name", SPLITS)
 def test_max_samples_takes_the_first_rows(run: Runs, files: Path, name: str) -> None:
     """max_*_samples takes the first min(n, rows) rows, before any is dropped."""
@@ -148,6 +156,7 @@ def test_max_samples_takes_the_first_rows(run: Runs, files: Path, name: str) -> 
     assert (more.rows, more.digest) == (ROWS, whole.digest)
 
 
+@law("files.dataset-folder", profiles=ALL)
 def test_a_dataset_folder_is_a_dataset(run: Runs, files: Path) -> None:
     """A local folder of split files is what --dataset_name NAME reads."""
     folder = files / "dataset"
@@ -164,6 +173,7 @@ def test_a_dataset_folder_is_a_dataset(run: Runs, files: Path) -> None:
     assert_same_rows(made, plain(run, files))
 
 
+@law("files.prefix", profiles=ALL)
 def test_prefix_is_put_before_every_text(run: Runs, files: Path) -> None:
     """source_prefix makes the tokens of the prefix and the text as one string."""
     prefix = "summarize: "
@@ -180,6 +190,7 @@ def summary_tokens(run: Runs, most: int) -> list[int]:
     return [min(len(row), most) for row in tokens]
 
 
+@law("files.target-length", profiles=ALL)
 @pytest.mark.parametrize("most", [3, 128])
 def test_summaries_are_truncated(run: Runs, files: Path, most: int) -> None:
     """max_target_length counts the tokens of a summary, its end token included."""
@@ -195,6 +206,7 @@ def test_summaries_are_truncated(run: Runs, files: Path, most: int) -> None:
     assert made.steps[0].target_tokens == sum(lengths)
 
 
+@law("files.source-length", profiles=ALL)
 def test_sources_are_truncated(run: Runs, files: Path) -> None:
     """max_source_length cuts longer texts, and leaves those that fit as they are."""
     tokenizer = AutoTokenizer.from_pretrained(run.inputs.model)
@@ -212,6 +224,7 @@ def test_sources_are_truncated(run: Runs, files: Path) -> None:
     )
 
 
+@law("files.evaluation-length", profiles=ALL)
 def test_evaluation_has_its_own_target_length(run: Runs, files: Path) -> None:
     """val_max_target_length rules evaluation; without it max_target_length does."""
     short = plain(run, files, max_target_length=4)
@@ -220,6 +233,7 @@ def test_evaluation_has_its_own_target_length(run: Runs, files: Path) -> None:
     assert split(own).digest != split(plain(run, files, max_target_length=128)).digest
 
 
+@law("files.training-length", profiles=ALL)
 def test_training_ignores_the_evaluation_length(run: Runs, files: Path) -> None:
     """val_max_target_length changes no row that is trained on."""
     flags = {"max_steps": 1, "max_train_samples": 8}
@@ -228,19 +242,21 @@ def test_training_ignores_the_evaluation_length(run: Runs, files: Path) -> None:
     assert without.losses == having.losses
 
 
+@law("files.padding", profiles=ALL)
 def test_padding_to_the_longest_changes_nothing(run: Runs, files: Path) -> None:
     """pad_to_max_length changes the shape of a batch, and no number."""
     flags = {"max_steps": 2, "do_eval": True}
     ragged, full = run(**flags), run(pad_to_max_length=True, **flags)
-    tolerance = run.profile.tolerance
-    assert full.losses == pytest.approx(ragged.losses, rel=tolerance), (
+    assert_same_steps(full.steps, ragged.steps, RECUT, run.profile.precision)
+    tolerance = allowed(RECUT, run.profile.precision)["eval_loss"]
+    found, expected = (made.report.metrics["eval_loss"] for made in (full, ragged))
+    assert tolerance.allows(found, expected), (
+        f"evaluation loss {found}, expected {expected} (allowed {tolerance}): "
         "look at the attention mask and at which labels count"
     )
-    assert full.report.metrics["eval_loss"] == pytest.approx(
-        ragged.report.metrics["eval_loss"], rel=10 * tolerance
-    )
 
 
+@law("files.workers", profiles=ALL)
 def test_workers_do_not_change_the_rows(run: Runs, files: Path) -> None:
     """preprocessing_num_workers changes neither rows nor their order."""
     flags = {"overwrite_cache": True}

@@ -2,6 +2,7 @@
 
 Each command runs in a process of its own, offline, in a folder where a tiny model and
 a few rows lie under the names that the command uses. `--output_dir` alone is another.
+Our own trainers are started by their scripts, any other by `--trainer TEXT`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,10 +20,13 @@ from typing import Any
 
 import pytest
 
+from conformance.launch import environment_of
+from conformance.law import law
+from conformance.profiles import CPU, Profile
 from conformance.runs import Inputs
+from conformance.subject import Subject
 from fixtures.texts import ragged_rows
 from fixtures.write import write_csv, write_jsonl, write_text
-from reference_trainers.protocols import Trainer
 from reference_trainers.results import RunReport
 from reference_trainers.spec import TrainingSpec
 
@@ -66,19 +71,25 @@ use_cpu: true
 
 @dataclass(frozen=True)
 class Guide:
-    """The folder of one reader of the guide, and the script that it names."""
+    """The folder of one reader of the guide, and what starts the trainer."""
 
     home: Path
-    script: Path
+    start: tuple[str, ...]
+    """The script that the guide names, or the module and the trainer's text."""
+    environment: Mapping[str, str]
 
     def __call__(self, flags: str, *launcher: str) -> subprocess.CompletedProcess[str]:
-        """Runs the script with these flags in this folder."""
-        command = [*(launcher or (sys.executable,)), str(self.script)]
+        """Runs the trainer with these flags in this folder."""
+        command = [*(launcher or (sys.executable,)), *self.start]
         ours = {"HOME": str(self.home), "HF_HOME": str(self.home / "cache")}
+        env = {**self.environment, **ours, "HF_HUB_OFFLINE": "1"}
+        env.pop(
+            "HF_DATASETS_CACHE", None
+        )  # the suite's: the reader has one of their own
         ended = subprocess.run(
             [*command, *shlex.split(flags)],
             cwd=self.home,
-            env={**os.environ, **ours, "HF_HUB_OFFLINE": "1"},
+            env=env,
             capture_output=True,
             text=True,
             timeout=300,
@@ -101,13 +112,8 @@ class Guide:
 
 
 @pytest.fixture
-def guide(trainer: Trainer, inputs: Inputs, tmp_path: Path) -> Guide:
+def guide(subject: Subject, profile: Profile, inputs: Inputs, tmp_path: Path) -> Guide:
     """A folder with the guide's model and data under their own names."""
-    if trainer.name not in SCRIPTS:
-        pytest.skip(f"not run: the guide names no script for {trainer.name}")
-    package = find_spec("reference_trainers")
-    assert package is not None and package.submodule_search_locations
-    script = Path(package.submodule_search_locations[0], SCRIPTS[trainer.name])
     model = tmp_path / "google-t5" / "t5-small"
     model.parent.mkdir()
     model.symlink_to(inputs.model, target_is_directory=True)
@@ -118,7 +124,18 @@ def guide(trainer: Trainer, inputs: Inputs, tmp_path: Path) -> Guide:
     card = {"configs": [{"config_name": "3.0.0", "data_files": splits}]}
     write_text(data / "README.md", f"---\n{json.dumps(card)}\n---\n")
     write_text(tmp_path / "cache/accelerate/default_config.yaml", ACCELERATE_CONFIG)
-    return Guide(tmp_path, script)
+    ours = subject.text in SCRIPTS
+    return Guide(
+        tmp_path, start_of(subject), os.environ if ours else environment_of(profile)
+    )
+
+
+def start_of(subject: Subject) -> tuple[str, ...]:
+    if subject.text not in SCRIPTS:
+        return ("-m", "reference_trainers", "--trainer", subject.text)
+    package = find_spec("reference_trainers")
+    assert package is not None and package.submodule_search_locations
+    return (str(Path(package.submodule_search_locations[0], SCRIPTS[subject.text])),)
 
 
 def named(rows: int, text: str, summary: str) -> list[dict[str, Any]]:
@@ -128,11 +145,19 @@ def named(rows: int, text: str, summary: str) -> list[dict[str, Any]]:
     ]
 
 
-def only(trainer: Trainer, *names: str) -> None:
-    if trainer.name not in names:
+def only(subject: Subject, *names: str) -> None:
+    """Of our own trainers, those that the guide gives the command for; all others."""
+    if subject.text in SCRIPTS and subject.text not in names:
         pytest.skip(f"not run: the guide gives this command for {', '.join(names)}")
 
 
+def trains_unasked(subject: Subject) -> None:
+    """The guide's Accelerate command names no action: whoever needs one is left out."""
+    if not subject.trains_by_default:
+        pytest.skip(f"not run: {subject.text} does not train without --do_train")
+
+
+@law("guide.help", profiles=CPU)
 def test_help_documents_every_flag(guide: Guide) -> None:
     """`-h` names every flag, and says something of it."""
     said = guide("-h").stdout
@@ -142,42 +167,48 @@ def test_help_documents_every_flag(guide: Guide) -> None:
         assert meaning in " ".join(said.split()), f"--{flag.name} is not explained"
 
 
-def test_pytorch_command(trainer: Trainer, guide: Guide) -> None:
+@law("guide.pytorch", profiles=CPU)
+def test_pytorch_command(subject: Subject, guide: Guide) -> None:
     """The guide's PyTorch command trains, evaluates and generates."""
-    only(trainer, "pytorch")
+    only(subject, "pytorch")
     report = guide.trained(PYTORCH)
     assert report.total_steps == 3 * 15
 
 
-def test_command_on_less(trainer: Trainer, guide: Guide) -> None:
+@law("guide.on-less", profiles=CPU)
+def test_command_on_less(subject: Subject, guide: Guide) -> None:
     """The guide's PyTorch command works with `--max_*_samples 50` behind it."""
-    only(trainer, "pytorch")
+    only(subject, "pytorch")
     report = guide.trained(PYTORCH + ON_LESS, rows=50)
     assert report.total_steps == 3 * 13
 
 
-def test_tensorflow_command(trainer: Trainer, guide: Guide) -> None:
+@law("guide.tensorflow", profiles=CPU)
+def test_tensorflow_command(subject: Subject, guide: Guide) -> None:
     """The guide's TensorFlow command works there, and in Flax as it stands."""
-    only(trainer, "tensorflow", "flax")
+    only(subject, "tensorflow", "flax")
     report = guide.trained(KERAS)
     assert report.total_steps == 3 * 8
 
 
-def test_accelerate_script_needs_no_launcher(trainer: Trainer, guide: Guide) -> None:
+@law("guide.accelerate", profiles=CPU)
+def test_accelerate_script_needs_no_launcher(subject: Subject, guide: Guide) -> None:
     """The guide's Accelerate command trains and evaluates without being told to."""
-    only(trainer, "accelerate")
+    trains_unasked(subject)
     report = guide.trained(ACCELERATE)
     assert report.total_steps == 3 * 8
 
 
-def test_accelerate_launch(trainer: Trainer, guide: Guide) -> None:
+@law("guide.accelerate-launch", profiles=CPU)
+def test_accelerate_launch(subject: Subject, guide: Guide) -> None:
     """The guide's Accelerate command works word for word, `accelerate launch` first."""
-    only(trainer, "accelerate")
+    trains_unasked(subject)
     accelerate = Path(sys.executable).with_name("accelerate")
     report = guide.trained(ACCELERATE, str(accelerate), "launch")
     assert report.total_steps == 3 * 8
 
 
+@law("guide.own-data", profiles=CPU)
 def test_own_data(guide: Guide) -> None:
     """The guide's command for one's own data works, with CSV and with JSON Lines."""
     write_csv(guide.home / "train.csv", named(ROWS["train"], "long", "short"))

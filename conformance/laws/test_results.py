@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from conformance.law import law
+from conformance.profiles import ALL
 from conformance.runs import Finished, Runs
+from conformance.tolerances import RECUT, allowed
 from fixtures.texts import ragged_rows
 from fixtures.write import write_jsonl
 from reference_trainers.results import RunReport
@@ -44,6 +47,7 @@ def acted(run: Runs, actions: dict[str, bool], generate: bool) -> Finished:
     return run(**actions, predict_with_generate=generate, **SMALL)
 
 
+@law("results.files", profiles=ALL)
 @every_action
 @generating
 def test_each_action_writes_its_own_files(
@@ -65,6 +69,7 @@ def test_each_action_writes_its_own_files(
     assert set(made.report.files) == expected, "run_report.json lists other files"
 
 
+@law("results.metrics", profiles=ALL)
 @every_action
 @generating
 def test_result_files_hold_their_metrics(
@@ -87,6 +92,7 @@ def test_result_files_hold_their_metrics(
     assert made.report.metrics == together
 
 
+@law("results.report", profiles=ALL)
 @every_action
 @generating
 def test_report_reads_back(run: Runs, actions: dict[str, bool], generate: bool) -> None:
@@ -94,7 +100,7 @@ def test_report_reads_back(run: Runs, actions: dict[str, bool], generate: bool) 
     made = acted(run, actions, generate)
     read = RunReport.read(made.folder)
     assert read == made.report
-    assert read.trainer == run.trainer.name
+    assert read.trainer == run.subject.trainer.name
     assert (
         read.spec_hash
         == run.spec(**actions, predict_with_generate=generate, **SMALL).hash
@@ -104,6 +110,7 @@ def test_report_reads_back(run: Runs, actions: dict[str, bool], generate: bool) 
     assert read.splits.keys() == {splits[flag] for flag, on in actions.items() if on}
 
 
+@law("results.predictions", profiles=ALL)
 def test_every_row_is_predicted_once(run: Runs) -> None:
     """Predictions: one line a row, in the order of the file, with the row's number."""
     made = acted(run, ACTIONS[0], generate=True)
@@ -120,6 +127,7 @@ def test_every_row_is_predicted_once(run: Runs) -> None:
         assert row["summary"].startswith(record["reference"]), "another row's summary"
 
 
+@law("results.row-numbers", profiles=ALL)
 def test_dropped_rows_keep_their_numbers(run: Runs, tmp_path_factory: Any) -> None:
     """A row's number is its place in the file, whatever was dropped before it."""
     rows: list[dict[str, Any]] = [dict(row) for row in ragged_rows(5)]
@@ -140,8 +148,9 @@ def test_dropped_rows_keep_their_numbers(run: Runs, tmp_path_factory: Any) -> No
     )
 
 
+@law("results.defaults", profiles=ALL)
 def test_default_flags_run_end_to_end(run: Runs, tmp_path: Path) -> None:
-    """Model, files and output folder are enough: three epochs in batches of 8."""
+    """Model, files and output folder are enough: three epochs of 8 rows a device."""
     file = write_jsonl(tmp_path / "rows.jsonl", ragged_rows(12))
     spec = TrainingSpec(
         model_name_or_path=str(run.inputs.model),
@@ -152,12 +161,15 @@ def test_default_flags_run_end_to_end(run: Runs, tmp_path: Path) -> None:
         do_eval=True,
         **run.profile.flags,
     )
-    report = run.trainer.run(spec)
-    assert [len(step.row_ids) for step in report.steps] == [8, 4] * 3
+    report = run.launch(spec)
+    batch = 8 * run.profile.devices
+    epoch = [len(range(first, min(first + batch, 12))) for first in range(0, 12, batch)]
+    assert [len(step.row_ids) for step in report.steps] == epoch * 3
     assert report.metrics["epoch"] == 3
     assert report.steps[0].learning_rate == 5e-5
 
 
+@law("results.nothing-temporary", profiles=ALL)
 def test_nothing_temporary_is_left(run: Runs) -> None:
     """No hidden, partial or empty file stays in the output folder."""
     made = acted(run, ACTIONS[0], generate=True)
@@ -166,6 +178,7 @@ def test_nothing_temporary_is_left(run: Runs) -> None:
     assert all((made.folder / name).stat().st_size for name in made.files)
 
 
+@law("results.from-pretrained", profiles=ALL)
 def test_transformers_opens_the_output_folder(run: Runs) -> None:
     """The output folder opens as a model of transformers, with the trained weights."""
     from transformers import AutoConfig, AutoTokenizer
@@ -178,7 +191,9 @@ def test_transformers_opens_the_output_folder(run: Runs) -> None:
     assert AutoConfig.from_pretrained(made.folder).model_type == "t5"
     saved = load_file(made.folder / "model.safetensors")
     initial = load_file(run.inputs.model / "model.safetensors")
-    assert saved.keys() == initial.keys(), "weights have other names than they came by"
+    assert saved.keys() == initial.keys(), (
+        "the weights have lost the names that they had"
+    )
     same = [name for name in saved if np.array_equal(saved[name], initial[name])]
     assert not same, f"training left these as they were: {same}"
     pytest.importorskip("torch", reason="not run: torch is not installed")
@@ -190,6 +205,7 @@ def test_transformers_opens_the_output_folder(run: Runs) -> None:
         assert np.array_equal(opened[name].numpy(), values), name
 
 
+@law("results.evaluation-loss", profiles=ALL)
 def test_evaluation_loss_is_per_token(run: Runs) -> None:
     """The evaluation loss is per token of the set, whatever the evaluation batch."""
     flags = {"do_train": False, "do_eval": True, "max_eval_samples": 7}
@@ -197,15 +213,15 @@ def test_evaluation_loss_is_per_token(run: Runs) -> None:
         size: run(per_device_eval_batch_size=size, **flags).report.metrics["eval_loss"]
         for size in (1, 3, 7)
     }
-    # bf16 sums are as coarse as their inputs
-    tolerance = max(run.profile.tolerance, 1e-6)
+    tolerance = allowed(RECUT, run.profile.precision)["eval_loss"]
     for size, loss in losses.items():
-        assert loss == pytest.approx(losses[1], rel=tolerance), (
+        assert tolerance.allows(loss, losses[1]), (
             f"batch {size}: {loss}, batch 1: {losses[1]}; look at how batches of "
             "unequal length are averaged"
         )
 
 
+@law("results.evaluations", profiles=ALL)
 @pytest.mark.parametrize(
     ("flags", "steps"),
     [

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from conformance.law import law
+from conformance.profiles import CPU
 from conformance.runs import Runs
 from reference_trainers.checkpoints.resume import read
 from reference_trainers.checkpoints.write import write
@@ -38,27 +40,27 @@ def places(run: Runs, tmp_path: Path) -> dict[int, Path]:
 
 def seconds(run: Runs, source: Path, step: int, folder: Path) -> float:
     """From the start of a resumed run to the end of its one step."""
-    spec = run.spec(
-        output_dir=str(folder),
+    started = time.perf_counter()
+    made = run.into(
+        folder,
         resume_from_checkpoint=str(source),
         max_steps=step + 1,
         overwrite_output_dir=True,
     )
-    started = time.perf_counter()
-    report = run.trainer.run(spec)
-    assert [record.step for record in report.steps] == [step]
+    assert [record.step for record in made.steps] == [step]
     return time.perf_counter() - started
 
 
+@law("resume.time", profiles=CPU)
 @pytest.mark.slow
 def test_the_first_step_comes_as_soon_at_step_100000(
     run: Runs, places: dict[int, Path], tmp_path: Path
 ) -> None:
-    """Going on at step 100,000 takes as long as at step 20: nothing is walked."""
+    """Resuming at step 100,000 takes as long as at step 20: nothing is walked."""
     times: dict[int, list[float]] = {EARLY: [], LATE: []}
     for _ in range(PAIRS + 1):
         for step, source in places.items():
             times[step].append(seconds(run, source, step, tmp_path / f"out{step}"))
     early, late = (statistics.median(times[step][1:]) for step in (EARLY, LATE))
-    print(f"{run.trainer.name}: step {LATE} / step {EARLY}: {late / early:.2f}")
+    print(f"{run.subject.text}: step {LATE} / step {EARLY}: {late / early:.2f}")
     assert late / early <= ALLOWED, f"{late:.2f} s, and {early:.2f} s at step {EARLY}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from conformance.__main__ import main
 from conformance.compare import command as compare_runs
+from reference_trainers.registry import Listed
 from reference_trainers.results import RunReport, StepRecord
 from reference_trainers.spec import TrainingSpec
 
@@ -24,9 +26,9 @@ def report(trainer: str) -> RunReport:
 
 
 LISTED = [
-    compare_runs.Listed("a", runs_here=True),
-    compare_runs.Listed("b", runs_here=True),
-    compare_runs.Listed("c", runs_here=False, reason="jax is not installed"),
+    Listed("a", runs_here=True),
+    Listed("b", runs_here=True),
+    Listed("c", runs_here=False, reason="jax is not installed"),
 ]
 
 
@@ -36,7 +38,7 @@ class Pretended:
     def __init__(self):
         self.commands: list[list[str]] = []
         self.fails: dict[str, tuple[int, str]] = {}
-        self.predicts: dict[str, str] = {}
+        self.losses: dict[str, float] = {}
 
     def __call__(self, command, log: Path) -> int:
         self.commands.append(list(command))
@@ -48,8 +50,11 @@ class Pretended:
         folder = Path(command[-1].removeprefix("--output_dir="))
         folder.mkdir()
         log.write_text("a warning\n")
-        (folder / "run_report.json").write_text(report(name).as_json())
-        line = {"row": 0, "prediction": self.predicts.get(name, "p"), "reference": "r"}
+        made = report(name)
+        loss = self.losses.get(name, STEPS[0].loss)
+        made.steps = [replace(step, loss=loss) for step in STEPS]
+        (folder / "run_report.json").write_text(made.as_json())
+        line = {"row": 0, "prediction": "p", "reference": "r"}
         (folder / "predictions.jsonl").write_text(json.dumps(line) + "\n")
         (folder / "config.json").write_text('{"dropout_rate": 0.1}')
         return 0
@@ -59,7 +64,7 @@ class Pretended:
 def pretended(monkeypatch) -> Pretended:
     runner = Pretended()
     monkeypatch.setattr(compare_runs, "run_process", runner)
-    monkeypatch.setattr(compare_runs, "list_trainers", lambda: LISTED)
+    monkeypatch.setattr(compare_runs, "listed", lambda: LISTED)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
     return runner
 
@@ -99,12 +104,16 @@ def test_a_failing_trainer_is_shown_and_the_others_run(pretended, tmp_path, caps
     assert "hf_secret" not in written
 
 
-def test_a_difference_is_a_failure_unless_one_only_looks(pretended, tmp_path, capsys):
-    pretended.predicts["b"] = "another"
-    assert command("a,b", "--output_dir", str(tmp_path / "judged")) == 1
-    looked = tmp_path / "looked"
-    assert command("a,b", "--no_verdict", "--output_dir", str(looked)) == 0
-    assert "another" in (looked / "compare.html").read_text()
+def test_trainers_that_differ_are_no_success(pretended, tmp_path, capsys):
+    pretended.losses["b"] = 4.1
+    out = ["--output_dir", str(tmp_path / "out"), "--overwrite_output_dir"]
+    assert command("a,b", *out) == 1
+    assert "step 0, loss, a 4, b 4.1" in capsys.readouterr().out
+    for entry in (tmp_path / "out").iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+    assert command("a,b", "--look", *out) == 0
+    assert "step 0, loss, a 4, b 4.1" in capsys.readouterr().out
 
 
 def test_a_traceback_is_shown_where_it_is_asked_for(pretended, tmp_path, capsys):

@@ -12,16 +12,20 @@ import pytest
 
 from conformance.compare.comparison import (
     Comparison,
-    Difference,
     LossDifference,
+    PairDifference,
     Prediction,
     TrainerRun,
     compare,
 )
 from conformance.compare.json import as_dict
-from conformance.compare.page import agreed, page
-from conformance.compare.speed import samples_per_second, tokens_per_second
-from conformance.compare.table import plain_text, verdicts
+from conformance.compare.page import page
+from conformance.compare.table import (
+    plain_text,
+    samples_per_second,
+    tokens_per_second,
+    verdicts,
+)
 from conformance.tolerances import Tolerance
 from reference_trainers.results import RunReport, SplitReport, StepRecord, json_text
 from reference_trainers.spec import TrainingSpec
@@ -72,7 +76,7 @@ def compared(*runs: TrainerRun, spec: TrainingSpec = SPEC) -> Comparison:
     return compare(spec, runs)
 
 
-def first_of(found: Comparison) -> Difference:
+def first_of(found: Comparison) -> PairDifference:
     assert found.first_difference is not None
     return found.first_difference
 
@@ -89,7 +93,7 @@ def report_of(run: TrainerRun) -> RunReport:
 
 def test_equal_runs():
     found = compared(run_of("a"), run_of("b"))
-    assert agreed(found) is True
+    assert found.agreed is True
     assert found.first_difference is None
     assert largest_of(found).difference == 0
     assert "first difference beyond tolerance: none (in 6 steps" in plain_text(found)
@@ -166,13 +170,13 @@ def test_different_input_metrics_and_predictions_are_named():
     assert "different metric: eval_loss: a 3.5, b 3.6" in text
     assert "different metric: eval_rouge1: b reports none" in text
     assert "predictions: 1 of 2 differ (rows 1)" in text
-    assert agreed(compared(run_of("a"), other)) is False
+    assert compared(run_of("a"), other).agreed is False
     assert "a, b: they differ" in page(compared(run_of("a"), other))
 
 
 def test_other_predictions_of_the_same_training():
     found = compared(run_of("a"), run_of("b", said="another"))
-    assert agreed(found) is False
+    assert found.agreed is False
     assert "a, b: training within tolerance, results differ" in page(found)
 
 
@@ -184,7 +188,7 @@ def test_a_lacking_prediction_differs():
 def test_one_finished_trainer_is_compared_with_nothing():
     found = compared(run_of("a"), TrainerRun("b", "failed", "out of memory"))
     assert verdicts(found) == ["nothing was compared: only a finished"]
-    assert agreed(found) is None
+    assert found.agreed is None
     assert as_dict(found)["compared"] is False
     html = page(found)
     assert "Nothing was compared" in html
@@ -198,7 +202,7 @@ def test_runs_without_a_step_are_not_called_equal_in_it():
     assert "predictions: not compared, a, b wrote none" in text
     for run in runs:
         report_of(run).metrics.clear()
-    assert agreed(compared(*runs)) is None
+    assert compared(*runs).agreed is None
 
 
 def test_speed_leaves_out_the_first_step():

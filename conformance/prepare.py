@@ -1,0 +1,65 @@
+"""What a profile sets in a process before the trainer computes anything there.
+
+Each step waits for the library that it changes: importing one takes seconds, and not
+every trainer needs it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+
+def float64_t5() -> None:
+    """transformers' T5 keeps float64 throughout (see `fixtures.float64_t5`)."""
+    from fixtures.float64_t5 import lift
+
+    after_import("transformers.models.t5.modeling_t5", lift)
+
+
+def two_tensorflow_devices() -> None:
+    """TensorFlow sees two CPUs; JAX learns the same from its environment."""
+    after_import("tensorflow", _split_the_cpu)
+
+
+def _split_the_cpu(tensorflow: Any) -> None:
+    config = tensorflow.config
+    (cpu,) = config.list_physical_devices("CPU")
+    halves = [config.LogicalDeviceConfiguration()] * 2
+    config.set_logical_device_configuration(cpu, halves)
+
+
+def after_import(name: str, do: Callable[[Any], None]) -> None:
+    """Calls ``do(module)`` as soon as the module of that name has been imported."""
+    if name in sys.modules:
+        do(sys.modules[name])
+        return
+    sys.meta_path.insert(0, _AfterImport(name, do))
+
+
+class _AfterImport(MetaPathFinder):
+    def __init__(self, name: str, do: Callable[[Any], None]):
+        self.name = name
+        self.do = do
+
+    def find_spec(
+        self, fullname: str, path: Any = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self.name:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def executed(module: ModuleType) -> None:
+                execute(module)
+                self.do(module)
+
+            spec.loader.exec_module = executed  # type: ignore[method-assign]
+        return spec
