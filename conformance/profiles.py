@@ -74,6 +74,6 @@ PROFILES = {
 ALL = ("cpu", "cpu-float64", "cpu-bf16", "cpu-x2")
 EXACT = ALL  # where the same run twice is the same bits
 FLOAT64 = ("cpu-float64",)  # the recorded trace is of float64
-FLOAT = ("cpu", "cpu-float64", "cpu-x2")  # all but the 8 bits of bfloat16
+FLOAT = ("cpu", "cpu-float64", "cpu-x2")  # where a small change of a loss shows
 DEVICES = ("cpu-x2",)  # several devices
 CPU = ("cpu",)  # laws of commands and clocks, which no precision changes

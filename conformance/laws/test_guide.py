@@ -81,11 +81,9 @@ class Guide:
     def __call__(self, flags: str, *launcher: str) -> subprocess.CompletedProcess[str]:
         """Runs the trainer with these flags in this folder."""
         command = [*(launcher or (sys.executable,)), *self.start]
-        ours = {"HOME": str(self.home), "HF_HOME": str(self.home / "cache")}
-        env = {**self.environment, **ours, "HF_HUB_OFFLINE": "1"}
-        env.pop(
-            "HF_DATASETS_CACHE", None
-        )  # the suite's: the reader has one of their own
+        env = {**self.environment, "HOME": str(self.home), "HF_HUB_OFFLINE": "1"}
+        env |= {"HF_HOME": str(self.home / "cache")}
+        env.pop("HF_DATASETS_CACHE", None)  # the suite's, which no reader has
         ended = subprocess.run(
             [*command, *shlex.split(flags)],
             cwd=self.home,
@@ -124,10 +122,8 @@ def guide(subject: Subject, profile: Profile, inputs: Inputs, tmp_path: Path) ->
     card = {"configs": [{"config_name": "3.0.0", "data_files": splits}]}
     write_text(data / "README.md", f"---\n{json.dumps(card)}\n---\n")
     write_text(tmp_path / "cache/accelerate/default_config.yaml", ACCELERATE_CONFIG)
-    ours = subject.text in SCRIPTS
-    return Guide(
-        tmp_path, start_of(subject), os.environ if ours else environment_of(profile)
-    )
+    environment = os.environ if subject.text in SCRIPTS else environment_of(profile)
+    return Guide(tmp_path, start_of(subject), environment)
 
 
 def start_of(subject: Subject) -> tuple[str, ...]:
