@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reference_trainers.cli import flags_of_dict, parse
-    from reference_trainers.data.batches import Batch, GlobalBatch
+    from reference_trainers.data.batches import Arrays, Batch, GlobalBatch, Rows
     from reference_trainers.errors import InputError, TrainingStopped
+    from reference_trainers.loop import after_update
     from reference_trainers.models.generation import GenerationSettings
     from reference_trainers.models.source import ModelSource
-    from reference_trainers.protocols import Backend, State, Trainer, Update
+    from reference_trainers.protocols import Backend, Hooks, State, Trainer, Update
     from reference_trainers.recipe.plan import Padding, Plan
     from reference_trainers.registry import (
         ORACLE,
@@ -24,31 +25,37 @@ if TYPE_CHECKING:
     )
     from reference_trainers.results import RunReport, SplitReport, StepRecord
     from reference_trainers.spec import SECRETS, TrainingSpec
+    from reference_trainers.world import World
 
 _HOMES = {
     "cli": ("flags_of_dict", "parse"),
-    "data.batches": ("Batch", "GlobalBatch"),
+    "data.batches": ("Arrays", "Batch", "GlobalBatch", "Rows"),
     "errors": ("InputError", "TrainingStopped"),
+    "loop": ("after_update",),
     "models.generation": ("GenerationSettings",),
     "models.source": ("ModelSource",),
-    "protocols": ("Backend", "State", "Trainer", "Update"),
+    "protocols": ("Backend", "Hooks", "State", "Trainer", "Update"),
     "recipe.plan": ("Padding", "Plan"),
     "registry": ("ORACLE", "SharedTrainer", "find_trainer", "listed", "refusals_of"),
     "results": ("RunReport", "SplitReport", "StepRecord"),
     "spec": ("SECRETS", "TrainingSpec"),
+    "world": ("World",),
 }
 
 __all__ = [
     "ORACLE",
     "SECRETS",
+    "Arrays",
     "Backend",
     "Batch",
     "GenerationSettings",
     "GlobalBatch",
+    "Hooks",
     "InputError",
     "ModelSource",
     "Padding",
     "Plan",
+    "Rows",
     "RunReport",
     "SharedTrainer",
     "SplitReport",
@@ -58,6 +65,8 @@ __all__ = [
     "TrainingSpec",
     "TrainingStopped",
     "Update",
+    "World",
+    "after_update",
     "find_trainer",
     "flags_of_dict",
     "listed",

@@ -19,60 +19,6 @@ from reference_trainers.errors import InputError, sentence_of
 csv.field_size_limit(2**31 - 1)  # whole papers are fields here
 
 
-def csv_header(path: Path) -> list[str]:
-    """The column names.
-
-    Refuses a file whose first row is longer than its header: pandas would take the
-    first column of such a file for row names.
-    """
-    records = csv.reader(
-        _head(path).decode("utf-8", "replace").removeprefix("\ufeff").splitlines(True)
-    )
-    header = next(records)
-    first = next(records, [])
-    if len(first) > len(header):
-        raise _wrong_number_of_fields(path, records.line_num, first, header)
-    return header
-
-
-def json_field(path: Path) -> str | None:
-    """The name of the list in a file that is one object with one list; else None."""
-    head = _head(path).lstrip()
-    if not head.startswith(b"{") or ".jsonl" in path.suffixes:
-        return None
-    first = head.splitlines()[0]
-    try:
-        content = json.loads(first)
-    except ValueError:  # the object is longer: it is the whole file
-        with fsspec.open(path, "rt", encoding="utf-8", compression="infer") as file:
-            try:
-                content = json.load(file)
-            except ValueError:
-                return None  # its lines will be explained one by one
-    lists = [name for name, value in content.items() if _is_rows(value)]
-    if len(lists) > 1:
-        raise InputError(
-            f"{path}: one object with several lists ({', '.join(lists)}); "
-            "give each list a file of its own."
-        )
-    return lists[0] if lists else None
-
-
-def _is_rows(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(row, dict) for row in value)
-
-
-def _head(path: Path) -> bytes:
-    try:
-        with fsspec.open(path, "rb", compression="infer") as file:
-            head = file.read(1 << 20)
-    except (OSError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read: {sentence_of(error)}") from error
-    if not head.strip():
-        raise InputError(f"{path}: the file is empty.")
-    return head
-
-
 def error_of(path: Path, file_format: str, error: Exception) -> InputError:
     """The sentence for an error that reading `path` raised."""
     found = _not_utf8(path) or (_bad_csv if file_format == "csv" else _bad_json)(path)
@@ -128,7 +74,7 @@ def _bad_csv(path: Path) -> InputError | None:
         for fields in records:
             header = header or fields
             if fields and len(fields) != len(header):
-                return _wrong_number_of_fields(path, first_line, fields, header)
+                return wrong_number_of_fields(path, first_line, fields, header)
             first_line = records.line_num + 1
         if records.line_num <= 1:
             return InputError(f"{path}: no usable row: a header and nothing below it.")
@@ -140,7 +86,7 @@ def _bad_csv(path: Path) -> InputError | None:
     return None
 
 
-def _wrong_number_of_fields(
+def wrong_number_of_fields(
     path: Path, line: int, fields: list[str], header: list[str]
 ) -> InputError:
     names = f"the header names {len(header)} ({', '.join(header)})"

@@ -10,17 +10,14 @@ from typing import Any
 import datasets
 
 from reference_trainers.data.columns import PRESENT_NAMES
-from reference_trainers.data.diagnosis import (
-    csv_header,
-    error_of,
-    json_field,
-)
+from reference_trainers.data.diagnosis import error_of
 from reference_trainers.data.files import (
     Wanted,
     check_files,
     format_of,
     wanted_splits,
 )
+from reference_trainers.data.formats import csv_header, json_field
 from reference_trainers.data.tokens import Split, tokenized
 from reference_trainers.errors import InputError, sentence_of
 from reference_trainers.spec import TrainingSpec

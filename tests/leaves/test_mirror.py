@@ -1,0 +1,65 @@
+"""Flax and TensorFlow side by side: the same names in the same order, file by file."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+LEAVES = Path(__file__).parents[2] / "reference_trainers"
+FILES = ("run_summarization", "backend", "layers", "t5", "generate")
+# What one framework needs and the other doesn't, and why
+EXCEPTIONS = {
+    "TrainState": "JAX's arrays are values: an update gives back all that it changed",
+    "AdamW": "Keras's optimizer is a class to derive from, optax's a chain",
+    "own_rows": "TensorFlow runs the program on each device; JAX cuts arrays itself",
+    "Backend.typed": "JAX's arrays are placed anew; TensorFlow assigns to variables",
+    "Backend.placed": "JAX's arrays are placed anew; TensorFlow assigns to variables",
+    "builder": "a JAX function gets its parameters as an argument",
+    "Backend.call": "JAX keeps a program for each shape by itself",
+    "Backend.compiled": "JAX keeps a program for each shape by itself",
+    "rounded": "a CPU sums bfloat16 badly in TensorFlow alone",
+    "Layer": "Keras would try a layer out to build it",
+    "shifted": "TensorFlow has no operators on the bits of unsigned integers",
+}
+
+
+def names_in(leaf: str, file: str) -> list[str]:
+    """Functions, classes and their methods, in the order in which they stand."""
+    tree = ast.parse((LEAVES / leaf / f"{file}.py").read_text(encoding="utf-8"))
+    found = []
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            found.append(node.name)
+        if isinstance(node, ast.ClassDef):
+            name = "Backend" if node.name.endswith("Backend") else node.name
+            methods = [m.name for m in node.body if isinstance(m, ast.FunctionDef)]
+            found += [name, *(f"{name}.{method}" for method in methods)]
+    return [name.replace("__call__", "call") for name in found]
+
+
+def excepted(name: str) -> bool:
+    return name in EXCEPTIONS or name.partition(".")[0] in EXCEPTIONS
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_leaves_have_the_same_names_in_the_same_order(file: str) -> None:
+    flax, keras = (
+        [name for name in names_in(leaf, file) if not excepted(name)]
+        for leaf in ("flax", "tensorflow")
+    )
+    assert flax == keras
+
+
+def test_no_exception_is_stale() -> None:
+    pairs = [(names_in("flax", f), names_in("tensorflow", f)) for f in FILES]
+    one_sided = {n for flax, keras in pairs for n in {*flax} ^ {*keras}}
+    assert EXCEPTIONS.keys() <= one_sided
+
+
+def test_every_leaf_has_files_of_the_same_names() -> None:
+    ours = {*FILES, "__init__", "run_summarization_no_trainer"}
+    for leaf in ("pytorch", "tensorflow", "flax"):
+        found = {path.stem for path in (LEAVES / leaf).glob("*.py")}
+        assert found <= ours, f"{leaf} has a file that no other leaf has"
