@@ -45,7 +45,7 @@ from reference_trainers.report.write import describe, write_results
 from reference_trainers.results import REPORT_FILE, RunReport, StepRecord
 from reference_trainers.signals import stop_signals
 from reference_trainers.spec import TrainingSpec
-from reference_trainers.world import world_of
+from reference_trainers.world import require_one_process, world_of
 
 BackendClass = Callable[[], type[Backend]]
 """Gives a backend's class; called late, because it imports the framework."""
@@ -57,7 +57,7 @@ def run(name: str, backend_class: BackendClass, spec: TrainingSpec) -> RunReport
     Raises `InputError` for what the user can fix, `TrainingStopped` on a signal.
     """
     # ---- one process, one folder -----------------------------------------------------
-    refuse_several_processes()
+    require_one_process(world_of())
     with claimed(output_folder(spec)) as claim:
         start = start_of(spec, claim)
         for warning in start.warnings:
@@ -103,16 +103,6 @@ def run(name: str, backend_class: BackendClass, spec: TrainingSpec) -> RunReport
                 "the same command again."
             ) from error
         return report
-
-
-def refuse_several_processes() -> None:
-    """One process alone is known so far: several would fight for one folder."""
-    world = world_of()
-    if world.size > 1:
-        raise InputError(
-            f"The launcher started {world.size} processes, which is not supported yet: "
-            "start one."
-        )
 
 
 def load_backend(

@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from reference_trainers import run
 from reference_trainers.errors import InputError
-from reference_trainers.world import World, world_of
+from reference_trainers.world import World, require_one_process, world_of
 
 CLUSTER = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
 
@@ -45,7 +44,7 @@ def test_what_cannot_be_read_is_one_sentence(environment: dict[str, str]) -> Non
         world_of(environment)
 
 
-def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
+def test_several_processes_are_refused() -> None:
+    require_one_process(World())
     with pytest.raises(InputError, match="started 2 processes"):
-        run.refuse_several_processes()
+        require_one_process(World(rank=1, size=2))
