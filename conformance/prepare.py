@@ -50,14 +50,18 @@ class _AfterImport(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Any = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != self.name:
+        """The spec that the others find; it may be asked for and never be loaded."""
+        if fullname != self.name or self not in sys.meta_path:
             return None
+        place = sys.meta_path.index(self)
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
+        sys.meta_path.insert(place, self)
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
             def executed(module: ModuleType) -> None:
+                sys.meta_path.remove(self)
                 execute(module)
                 self.do(module)
 
