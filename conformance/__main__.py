@@ -11,8 +11,7 @@ from pathlib import Path
 from conformance import trace
 from conformance.compare import command
 from conformance.profiles import PROFILES
-from reference_trainers.cli import TRACEBACK_HELP, exit_with
-from reference_trainers.errors import InputError
+from reference_trainers import TRACEBACK_HELP, InputError, exit_with
 
 COMPARE_HELP = """\
 Runs one spec through several trainers, each in its own process, one after another,

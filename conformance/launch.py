@@ -24,9 +24,13 @@ from typing import IO, Any
 from conformance.profiles import Profile
 from conformance.subject import Subject
 from conformance.worker import run_command
-from reference_trainers.errors import InputError, TrainingStopped
-from reference_trainers.results import REPORT_FILE, RunReport
-from reference_trainers.spec import TrainingSpec
+from reference_trainers import (
+    REPORT_FILE,
+    InputError,
+    RunReport,
+    TrainingSpec,
+    TrainingStopped,
+)
 
 MODULE = "conformance.worker"
 LIMIT = 300.0  # seconds that one request may take

@@ -16,8 +16,7 @@ from conformance.law import Law, law_of
 from conformance.profiles import PROFILES, Profile
 from conformance.runs import Inputs, MakeRuns, Runs, build_inputs
 from conformance.subject import Subject
-from reference_trainers.errors import InputError
-from reference_trainers.registry import listed
+from reference_trainers import InputError, listed
 
 RUNS = pytest.StashKey[dict[tuple[str, str], Runs]]()  # all laws share them
 

@@ -17,10 +17,13 @@ from conformance.subject import Subject
 from fixtures.models import tiny_t5
 from fixtures.texts import ragged_rows
 from fixtures.write import write_jsonl
-from reference_trainers.cli import flags_of_dict
-from reference_trainers.files import files_in
-from reference_trainers.results import RunReport, StepRecord
-from reference_trainers.spec import TrainingSpec
+from reference_trainers import (
+    RunReport,
+    StepRecord,
+    TrainingSpec,
+    files_in,
+    flags_of_dict,
+)
 
 STANDARD: dict[str, Any] = {
     "do_train": True,

@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reference_trainers.protocols import Trainer
-from reference_trainers.registry import ORACLE, find_trainer
+from reference_trainers import ORACLE, Trainer, find_trainer
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reference_trainers.spec import TrainingSpec
+from reference_trainers import TrainingSpec
 
 
 @dataclass(frozen=True)

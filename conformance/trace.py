@@ -20,9 +20,7 @@ from conformance.launch import close_all
 from conformance.profiles import PROFILES
 from conformance.runs import Finished, Inputs, Runs, build_inputs
 from conformance.subject import Subject
-from reference_trainers.files import write_whole
-from reference_trainers.registry import ORACLE
-from reference_trainers.results import json_text
+from reference_trainers import ORACLE, json_text, write_whole
 
 TRACE = Path(__file__).parent.parent / "fixtures" / "traces" / "float64.json"
 COMMAND = "python -m conformance record fixtures/traces/float64.json"

@@ -25,9 +25,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from conformance.profiles import PROFILES
-from reference_trainers.errors import InputError, TrainingStopped
-from reference_trainers.registry import find_trainer
-from reference_trainers.spec import TrainingSpec
+from reference_trainers import InputError, TrainingSpec, TrainingStopped, find_trainer
 
 OPERATIONS = ("fsync", "rename", "replace", "mkdir")
 

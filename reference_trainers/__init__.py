@@ -8,43 +8,83 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reference_trainers.cli import flags_of_dict, parse
+    from reference_trainers.checkpoints.manifest import verify_checkpoint
+    from reference_trainers.checkpoints.resume import read_checkpoint
+    from reference_trainers.checkpoints.write import write_checkpoint
+    from reference_trainers.cli import TRACEBACK_HELP, exit_with, flags_of_dict, parse
     from reference_trainers.data.batches import Arrays, Batch, GlobalBatch, Rows
     from reference_trainers.errors import InputError, TrainingStopped
+    from reference_trainers.files import files_in, write_whole
     from reference_trainers.loop import after_update
     from reference_trainers.models.generation import GenerationSettings
     from reference_trainers.models.source import ModelSource
     from reference_trainers.protocols import Backend, Hooks, State, Trainer, Update
     from reference_trainers.recipe.plan import Padding, Plan
+    from reference_trainers.recipe.sampling import rows_at
+    from reference_trainers.recipe.schedule import learning_rate, total_steps
     from reference_trainers.registry import (
         ORACLE,
+        Listed,
         SharedTrainer,
         find_trainer,
         listed,
         refusals_of,
     )
-    from reference_trainers.results import RunReport, SplitReport, StepRecord
+    from reference_trainers.results import (
+        PREDICTIONS_JSONL,
+        REPORT_FILE,
+        SCHEMA,
+        RunReport,
+        SplitReport,
+        StepRecord,
+        json_text,
+    )
     from reference_trainers.spec import SECRETS, TrainingSpec
     from reference_trainers.world import World
 
 _HOMES = {
-    "cli": ("flags_of_dict", "parse"),
+    "checkpoints.manifest": ("verify_checkpoint",),
+    "checkpoints.resume": ("read_checkpoint",),
+    "checkpoints.write": ("write_checkpoint",),
+    "cli": ("TRACEBACK_HELP", "exit_with", "flags_of_dict", "parse"),
     "data.batches": ("Arrays", "Batch", "GlobalBatch", "Rows"),
     "errors": ("InputError", "TrainingStopped"),
+    "files": ("files_in", "write_whole"),
     "loop": ("after_update",),
     "models.generation": ("GenerationSettings",),
     "models.source": ("ModelSource",),
     "protocols": ("Backend", "Hooks", "State", "Trainer", "Update"),
     "recipe.plan": ("Padding", "Plan"),
-    "registry": ("ORACLE", "SharedTrainer", "find_trainer", "listed", "refusals_of"),
-    "results": ("RunReport", "SplitReport", "StepRecord"),
+    "recipe.sampling": ("rows_at",),
+    "recipe.schedule": ("learning_rate", "total_steps"),
+    "registry": (
+        "Listed",
+        "ORACLE",
+        "SharedTrainer",
+        "find_trainer",
+        "listed",
+        "refusals_of",
+    ),
+    "results": (
+        "PREDICTIONS_JSONL",
+        "REPORT_FILE",
+        "RunReport",
+        "SCHEMA",
+        "SplitReport",
+        "StepRecord",
+        "json_text",
+    ),
     "spec": ("SECRETS", "TrainingSpec"),
     "world": ("World",),
 }
 
 __all__ = [
     "ORACLE",
+    "PREDICTIONS_JSONL",
+    "REPORT_FILE",
+    "SCHEMA",
     "SECRETS",
+    "TRACEBACK_HELP",
     "Arrays",
     "Backend",
     "Batch",
@@ -52,6 +92,7 @@ __all__ = [
     "GlobalBatch",
     "Hooks",
     "InputError",
+    "Listed",
     "ModelSource",
     "Padding",
     "Plan",
@@ -67,11 +108,21 @@ __all__ = [
     "Update",
     "World",
     "after_update",
+    "exit_with",
+    "files_in",
     "find_trainer",
     "flags_of_dict",
+    "json_text",
+    "learning_rate",
     "listed",
     "parse",
+    "read_checkpoint",
     "refusals_of",
+    "rows_at",
+    "total_steps",
+    "verify_checkpoint",
+    "write_checkpoint",
+    "write_whole",
 ]
 
 

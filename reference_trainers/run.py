@@ -19,7 +19,7 @@ from reference_trainers.checkpoints.manifest import MODEL
 from reference_trainers.checkpoints.resume import (
     Start,
     identity_of,
-    read,
+    read_checkpoint,
     read_state,
     read_trainer_state,
     require_same_run,
@@ -187,7 +187,7 @@ def train(
     finally:
         record.close()
     if spec.load_best_model_at_end and record.best_checkpoint:
-        backend.restore(read(record.best_checkpoint)[0])
+        backend.restore(read_checkpoint(record.best_checkpoint)[0])
     write_json(claim.stage / "trainer_state.json", record.trainer_state())
     return Training(
         total_steps=plan.total_steps,

@@ -21,12 +21,17 @@ from conformance.compare import json as compare_json
 from conformance.compare import page, table
 from conformance.compare.comparison import Comparison, TrainerRun, compare
 from conformance.compare.results import collect
-from reference_trainers.cli import parse
-from reference_trainers.errors import InputError
-from reference_trainers.files import write_whole
-from reference_trainers.registry import Listed, listed
-from reference_trainers.results import REPORT_FILE, json_text
-from reference_trainers.spec import SECRETS, TrainingSpec
+from reference_trainers import (
+    REPORT_FILE,
+    SECRETS,
+    InputError,
+    Listed,
+    TrainingSpec,
+    json_text,
+    listed,
+    parse,
+    write_whole,
+)
 
 PAGE = "compare.html"
 CONTENT = "compare.json"

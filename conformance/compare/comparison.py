@@ -20,8 +20,7 @@ from conformance.tolerances import (
     allowed,
     precision_of,
 )
-from reference_trainers.results import RunReport, StepRecord
-from reference_trainers.spec import TrainingSpec
+from reference_trainers import RunReport, StepRecord, TrainingSpec
 
 # Of quality, none of time. A trainer may report others of its own.
 METRICS = [

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from conformance.compare.comparison import Prediction, TrainerRun
-from reference_trainers.results import PREDICTIONS_JSONL, REPORT_FILE, SCHEMA, RunReport
+from reference_trainers import PREDICTIONS_JSONL, REPORT_FILE, SCHEMA, RunReport
 
 
 def collect(name: str, folder: Path, seconds: float) -> TrainerRun:

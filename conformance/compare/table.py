@@ -7,7 +7,7 @@ from typing import Any
 
 from conformance.compare.comparison import Comparison, TrainerRun
 from conformance.tolerances import QUANTITIES
-from reference_trainers.results import RunReport, StepRecord
+from reference_trainers import RunReport, StepRecord
 
 NOTHING = "-"
 ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")

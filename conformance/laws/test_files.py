@@ -15,7 +15,7 @@ from conformance.runs import Finished, Runs
 from conformance.tolerances import RECUT, allowed
 from fixtures.custom_files import GOOD_FILES, ROWS, rows, unusual_rows
 from fixtures.write import write_csv, write_jsonl
-from reference_trainers.results import SplitReport
+from reference_trainers import SplitReport
 
 # Evaluation alone, in one batch: what a run reads shows without training
 READ: dict[str, Any] = {

@@ -27,8 +27,7 @@ from conformance.runs import Inputs
 from conformance.subject import Subject
 from fixtures.texts import ragged_rows
 from fixtures.write import write_csv, write_jsonl, write_text
-from reference_trainers.results import RunReport
-from reference_trainers.spec import TrainingSpec
+from reference_trainers import RunReport, TrainingSpec
 
 SCRIPTS = {
     "pytorch": "pytorch/run_summarization.py",

@@ -11,7 +11,7 @@ from conformance.law import law
 from conformance.profiles import ALL
 from conformance.runs import MakeRuns, Runs
 from conformance.tolerances import SHORT
-from reference_trainers.registry import listed
+from reference_trainers import listed
 
 HALF, STEPS = 10, 20
 NAMES = [found.name for found in listed()]

@@ -18,7 +18,7 @@ from conformance.profiles import ALL
 from conformance.runs import Runs
 from fixtures.custom_files import BAD_FILES
 from fixtures.write import write_text
-from reference_trainers.spec import TrainingSpec
+from reference_trainers import TrainingSpec
 
 Refusal = Callable[..., str]
 

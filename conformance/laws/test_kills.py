@@ -20,9 +20,7 @@ from conformance.law import law
 from conformance.laws.resuming import assert_same_state, flags
 from conformance.profiles import ALL, EXACT
 from conformance.runs import Finished, Runs
-from reference_trainers.checkpoints.manifest import verify
-from reference_trainers.cli import flags_of_dict
-from reference_trainers.results import RunReport
+from reference_trainers import RunReport, flags_of_dict, verify_checkpoint
 
 PATIENCE = 240.0  # seconds that a process may take to reach its next checkpoint
 
@@ -50,7 +48,7 @@ class Victim:
         """Names of the checkpoints, each of which must verify."""
         folders = list(self.folder.glob("checkpoint-*"))
         for folder in folders:
-            verify(folder)
+            verify_checkpoint(folder)
         return {folder.name for folder in folders}
 
     def wait_for_a_checkpoint(self, process: subprocess.Popen) -> None:

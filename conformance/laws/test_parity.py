@@ -13,7 +13,7 @@ from conformance.profiles import ALL, CPU, DEVICES
 from conformance.runs import MakeRuns, Runs
 from conformance.tolerances import RECUT, SHORT, allowed
 from conformance.trace import RECIPE
-from reference_trainers.registry import ORACLE
+from reference_trainers import ORACLE
 
 
 @pytest.fixture

@@ -18,8 +18,7 @@ from conformance.runs import Finished, Runs
 from conformance.tolerances import RECUT, allowed
 from fixtures.texts import ragged_rows
 from fixtures.write import write_jsonl
-from reference_trainers.results import RunReport
-from reference_trainers.spec import TrainingSpec
+from reference_trainers import RunReport, TrainingSpec
 
 ACTIONS = [
     {"do_train": train, "do_eval": evaluate, "do_predict": predict}

@@ -12,8 +12,7 @@ import pytest
 from conformance.law import law
 from conformance.profiles import CPU
 from conformance.runs import Runs
-from reference_trainers.checkpoints.resume import read
-from reference_trainers.checkpoints.write import write
+from reference_trainers import read_checkpoint, write_checkpoint
 
 EARLY, LATE = 20, 100_000
 PAIRS = 7
@@ -26,7 +25,7 @@ def places(run: Runs, tmp_path: Path) -> dict[int, Path]:
     """A checkpoint of step 20, and one like it that says it is of step 100,000."""
     made = run(max_steps=EARLY, save_strategy="steps", save_steps=EARLY)
     early = made.folder / f"checkpoint-{EARLY}"
-    state, trainer_state, manifest = read(early)
+    state, trainer_state, manifest = read_checkpoint(early)
     late = tmp_path / f"checkpoint-{LATE}"
 
     def settings(folder: Path) -> None:
@@ -34,7 +33,7 @@ def places(run: Runs, tmp_path: Path) -> dict[int, Path]:
             shutil.copy(early / name, folder)
 
     trainer_state["global_step"] = LATE
-    write(late, state, trainer_state, manifest.identity, settings)
+    write_checkpoint(late, state, trainer_state, manifest.identity, settings)
     return {EARLY: early, LATE: late}
 
 

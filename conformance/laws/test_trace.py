@@ -12,7 +12,7 @@ from conformance.profiles import FLOAT64
 from conformance.runs import Finished, MakeRuns, Runs
 from conformance.tolerances import SHORT, allowed
 from conformance.trace import COMMAND, MEASURED, TRACED, Trace, traced
-from reference_trainers.registry import ORACLE
+from reference_trainers import ORACLE
 
 WEIGHTS = "model.safetensors"
 

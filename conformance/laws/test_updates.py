@@ -12,8 +12,7 @@ from conformance.law import law
 from conformance.profiles import ALL, EXACT, FLOAT
 from conformance.runs import Runs
 from conformance.tolerances import RECUT
-from reference_trainers.recipe.sampling import rows_at
-from reference_trainers.recipe.schedule import learning_rate, total_steps
+from reference_trainers import learning_rate, rows_at, total_steps
 
 CUTS = ({"size": 2, "accumulation": 4}, {"size": 4, "accumulation": 2})
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from reference_trainers.data.batches import GlobalBatch
-from reference_trainers.protocols import Update
+from reference_trainers import GlobalBatch, Update
 from reference_trainers.pytorch.run_summarization_no_trainer import AccelerateBackend
 
 

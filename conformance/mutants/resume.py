@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reference_trainers.protocols import State
+from reference_trainers import State
 from reference_trainers.pytorch.run_summarization_no_trainer import AccelerateBackend
 
 

@@ -10,7 +10,7 @@ from reference_trainers.checkpoints.manifest import (
     MANIFEST,
     Checkpoint,
     CheckpointError,
-    verify,
+    verify_checkpoint,
 )
 from reference_trainers.files import delete_tree, flush, temporary_sibling
 
@@ -34,7 +34,7 @@ def find_newest_sound(output_dir: Path) -> tuple[Checkpoint | None, list[str]]:
     warnings: list[str] = []
     for _, folder in reversed(checkpoints(output_dir)):
         try:
-            return verify(folder), warnings
+            return verify_checkpoint(folder), warnings
         except CheckpointError as error:
             warnings.append(f"{error} It is passed over.")
     return None, warnings

@@ -71,7 +71,7 @@ class Checkpoint:
         return self.manifest.step
 
 
-def verify(folder: Path) -> Checkpoint:
+def verify_checkpoint(folder: Path) -> Checkpoint:
     """The checkpoint, once each file is found to be what its manifest says.
 
     Raises CheckpointError, which names the first thing that is wrong.

@@ -20,7 +20,7 @@ from reference_trainers.checkpoints.manifest import (
     Checkpoint,
     CheckpointError,
     Manifest,
-    verify,
+    verify_checkpoint,
 )
 from reference_trainers.checkpoints.write import EXP_AVG, EXP_AVG_SQ
 from reference_trainers.errors import InputError
@@ -77,12 +77,12 @@ def named(value: str, output_dir: Path) -> Start:
     meant = output_dir if latest else Path(value).expanduser()
     try:
         if (meant / MANIFEST).is_file():
-            return Start(verify(meant))
+            return Start(verify_checkpoint(meant))
         found, warnings = find_newest_sound(meant)
         if found is not None:
             return Start(found, tuple(warnings))
         if not latest and not warnings:
-            verify(meant)  # says what the folder is, or that there is none
+            verify_checkpoint(meant)  # says what the folder is, or that there is none
     except CheckpointError as error:
         raise InputError(f"--resume_from_checkpoint {value}: {error}") from error
     damaged = " ".join(["", *warnings])
@@ -142,12 +142,12 @@ def require_shapes(folder: Path, wanted: Mapping[str, tuple[int, ...]]) -> None:
                 )
 
 
-def read(folder: Path) -> tuple[State, dict[str, Any], Manifest]:
-    """What `write` was given: the state, trainer_state.json and the manifest.
+def read_checkpoint(folder: Path) -> tuple[State, dict[str, Any], Manifest]:
+    """What `write_checkpoint` was given: state, trainer_state.json and manifest.
 
-    Raises CheckpointError, as `verify` does; nothing is loaded before that passes.
+    Raises CheckpointError, as `verify_checkpoint` does, before anything is loaded.
     """
-    checkpoint = verify(folder)
+    checkpoint = verify_checkpoint(folder)
     state = read_state(checkpoint, parameters=True)
     return state, read_trainer_state(checkpoint), checkpoint.manifest
 

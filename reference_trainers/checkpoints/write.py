@@ -51,7 +51,7 @@ class CheckpointWriteFailed(OSError):
     """The system refused a write (a full disk, say); older checkpoints still stand."""
 
 
-def write(
+def write_checkpoint(
     folder: Path,
     state: State,
     trainer_state: Mapping[str, Any],
@@ -179,7 +179,7 @@ class Saver:
         """Writes the checkpoint of the step that `record` has reached."""
         target = self.folder / f"checkpoint-{record.next_step}"
         try:
-            write(
+            write_checkpoint(
                 target,
                 backend.state(),
                 record.trainer_state(),

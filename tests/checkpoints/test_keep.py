@@ -19,8 +19,8 @@ from reference_trainers.checkpoints.keep import (
     remove,
     rotate,
 )
-from reference_trainers.checkpoints.manifest import verify
-from reference_trainers.checkpoints.resume import Start, named, read
+from reference_trainers.checkpoints.manifest import verify_checkpoint
+from reference_trainers.checkpoints.resume import Start, named, read_checkpoint
 from reference_trainers.errors import InputError
 from reference_trainers.files import sweep
 from reference_trainers.folder import Lock
@@ -58,15 +58,15 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path: Path) -> N
 def test_what_to_resume_from_can_be_said_in_many_ways(tmp_path: Path) -> None:
     old, new = (write_step(tmp_path, step) for step in (10, 20))
     for value in ("true", "True", "latest", "LATEST"):
-        assert named(value, tmp_path) == Start(verify(new))
+        assert named(value, tmp_path) == Start(verify_checkpoint(new))
     elsewhere = tmp_path / "elsewhere"
     for value in (f"{old}", f"{old}/"):
-        assert named(value, elsewhere) == Start(verify(old))
+        assert named(value, elsewhere) == Start(verify_checkpoint(old))
     for value in (f"{tmp_path}", f"{tmp_path}/"):
-        assert named(value, elsewhere) == Start(verify(new))
+        assert named(value, elsewhere) == Start(verify_checkpoint(new))
     (new / "config.json").unlink()
     found = named("latest", tmp_path)
-    assert found.checkpoint == verify(old)
+    assert found.checkpoint == verify_checkpoint(old)
     assert len(found.warnings) == 1
     with pytest.raises(InputError, match=r"checkpoint-20: config\.json is missing"):
         named(str(new), tmp_path)
@@ -130,7 +130,7 @@ def test_a_checkpoint_that_was_being_replaced_goes_back(tmp_path: Path) -> None:
     folder = write_step(tmp_path, 10)
     folder.rename(tmp_path / ".checkpoint-10.replaced-5")
     sweep(tmp_path)
-    assert find_newest_sound(tmp_path) == (verify(folder), [])
+    assert find_newest_sound(tmp_path) == (verify_checkpoint(folder), [])
 
 
 # Kills
@@ -172,7 +172,7 @@ def test_a_kill_at_any_moment_loses_no_checkpoint(tmp_path: Path) -> None:
         assert newest.step >= step
         step = newest.step
         for number, folder in checkpoints(tmp_path):
-            assert equal(read(folder)[0], state_of(number))
+            assert equal(read_checkpoint(folder)[0], state_of(number))
         assert {p.name for p in tmp_path.iterdir()} == {
             folder.name for _, folder in checkpoints(tmp_path)
         }
@@ -224,12 +224,12 @@ def test_a_kill_before_any_file_operation_loses_no_checkpoint(tmp_path: Path) ->
     seen = []
     for run in runs:
         for _, folder in checkpoints(run):
-            verify(folder)  # even before anything is cleaned up
+            verify_checkpoint(folder)  # even before anything is cleaned up
         sweep(run)
         newest, warnings = find_newest_sound(run)
         assert newest is not None
         assert not warnings
-        states = {step: read(folder)[0] for step, folder in checkpoints(run)}
+        states = {step: read_checkpoint(folder)[0] for step, folder in checkpoints(run)}
         redone = equal(states[20], state_of(99))
         assert redone or equal(states[20], state_of(20))
         seen.append((max(states), redone, 10 not in states))

@@ -24,9 +24,13 @@ from fixtures.checkpoints import (
     write_model_files,
     write_step,
 )
-from reference_trainers.checkpoints.manifest import CheckpointError, verify
-from reference_trainers.checkpoints.resume import read, require_same_run, require_shapes
-from reference_trainers.checkpoints.write import CheckpointWriteFailed, write
+from reference_trainers.checkpoints.manifest import CheckpointError, verify_checkpoint
+from reference_trainers.checkpoints.resume import (
+    read_checkpoint,
+    require_same_run,
+    require_shapes,
+)
+from reference_trainers.checkpoints.write import CheckpointWriteFailed, write_checkpoint
 from reference_trainers.errors import InputError
 from reference_trainers.protocols import State
 
@@ -41,9 +45,9 @@ def test_what_is_read_is_what_was_written_bit_for_bit(
     folder = tmp_path / "checkpoint-10"
     state = state_of(1, dtype, moments)
     scale = {"scale": 65536.0, "good_steps": 3}
-    write(folder, state, TRAINER_STATE, IDENTITY, write_model_files, scale)
+    write_checkpoint(folder, state, TRAINER_STATE, IDENTITY, write_model_files, scale)
 
-    found, trainer_state, manifest = read(folder)
+    found, trainer_state, manifest = read_checkpoint(folder)
 
     assert equal(found, state)
     assert trainer_state == TRAINER_STATE
@@ -56,14 +60,16 @@ def test_what_is_read_is_what_was_written_bit_for_bit(
 def test_a_transposed_view_is_stored_as_what_it_shows(tmp_path: Path) -> None:
     view = np.arange(6, dtype=np.float32).reshape(2, 3).T
     folder = tmp_path / "checkpoint-1"
-    write(folder, State({"w": view}), {}, IDENTITY, write_model_files)
-    assert np.array_equal(read(folder)[0].parameters["w"], view)
+    write_checkpoint(folder, State({"w": view}), {}, IDENTITY, write_model_files)
+    assert np.array_equal(read_checkpoint(folder)[0].parameters["w"], view)
 
 
 def test_a_diverged_run_can_be_written_too(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoint-1"
-    write(folder, state_of(), {"loss": float("nan")}, IDENTITY, write_model_files)
-    assert np.isnan(read(folder)[1]["loss"])
+    write_checkpoint(
+        folder, state_of(), {"loss": float("nan")}, IDENTITY, write_model_files
+    )
+    assert np.isnan(read_checkpoint(folder)[1]["loss"])
 
 
 def test_the_same_state_gives_the_same_bytes_in_whatever_order(tmp_path: Path) -> None:
@@ -75,10 +81,12 @@ def test_the_same_state_gives_the_same_bytes_in_whatever_order(tmp_path: Path) -
         state.updates,
     )
     folders = [tmp_path / side / "checkpoint-10" for side in ("left", "right")]
-    write(folders[0], state, TRAINER_STATE, IDENTITY, write_model_files)
+    write_checkpoint(folders[0], state, TRAINER_STATE, IDENTITY, write_model_files)
     turned_identity = dict(reversed(IDENTITY.items()))
     turned_state = dict(reversed(TRAINER_STATE.items()))
-    write(folders[1], turned, turned_state, turned_identity, write_model_files)
+    write_checkpoint(
+        folders[1], turned, turned_state, turned_identity, write_model_files
+    )
     assert content_of(folders[0]) == content_of(folders[1])
     assert len(content_of(folders[0])) == 6
 
@@ -91,7 +99,7 @@ def test_every_file_has_the_permissions_that_the_umask_gives(tmp_path: Path) -> 
 def test_writing_a_step_again_replaces_it(tmp_path: Path) -> None:
     write_step(tmp_path, 10, seed=1)
     folder = write_step(tmp_path, 10, seed=2)
-    assert equal(read(folder)[0], state_of(2))
+    assert equal(read_checkpoint(folder)[0], state_of(2))
     assert list(tmp_path.iterdir()) == [folder]
 
 
@@ -114,7 +122,9 @@ def test_transformers_opens_a_checkpoint(tmp_path: Path) -> None:
         )
 
     folder = tmp_path / "checkpoint-3"
-    write(folder, State(weights, weights, weights), {}, IDENTITY, copy_model_files)
+    write_checkpoint(
+        folder, State(weights, weights, weights), {}, IDENTITY, copy_model_files
+    )
 
     opened = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder)
     transformers.AutoTokenizer.from_pretrained(folder)
@@ -140,7 +150,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     folder = write_step(tmp_path, 10)
     (folder / name).unlink()
     with pytest.raises(CheckpointError, match=rf"checkpoint-10: .*{name}"):
-        read(folder)
+        read_checkpoint(folder)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -148,7 +158,7 @@ def test_a_truncated_file_is_named(tmp_path: Path, name: str) -> None:
     file = write_step(tmp_path, 10) / name
     os.truncate(file, file.stat().st_size // 2)
     with pytest.raises(CheckpointError, match=rf"checkpoint-10: {name} is damaged"):
-        read(file.parent)
+        read_checkpoint(file.parent)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -160,7 +170,7 @@ def test_any_flipped_bit_is_found(tmp_path: Path, name: str) -> None:
         flipped[at] ^= 1 << at % 8
         file.write_bytes(flipped)
         with pytest.raises(CheckpointError, match=rf"checkpoint-10: {name} is "):
-            verify(file.parent)
+            verify_checkpoint(file.parent)
 
 
 def test_folders_that_are_no_checkpoint_say_so(tmp_path: Path) -> None:
@@ -177,7 +187,7 @@ def test_folders_that_are_no_checkpoint_say_so(tmp_path: Path) -> None:
         ("foreign", "has no manifest.json, so it is no checkpoint of these trainers"),
     ]:
         with pytest.raises(CheckpointError, match=f"{name}: {what}"):
-            read(tmp_path / name)
+            read_checkpoint(tmp_path / name)
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"version": 1}', '{"version": 1,'])
@@ -185,7 +195,7 @@ def test_a_manifest_that_is_none_is_an_error(tmp_path: Path, content: str) -> No
     folder = write_step(tmp_path, 10)
     (folder / "manifest.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"manifest\.json is"):
-        verify(folder)
+        verify_checkpoint(folder)
 
 
 def test_a_manifest_of_another_version_is_named(tmp_path: Path) -> None:
@@ -193,14 +203,14 @@ def test_a_manifest_of_another_version_is_named(tmp_path: Path) -> None:
     content = json.loads(manifest.read_text())
     manifest.write_text(json.dumps({**content, "version": 2}))
     with pytest.raises(CheckpointError, match="of version 2, but only 1 can be read"):
-        verify(manifest.parent)
+        verify_checkpoint(manifest.parent)
 
 
 def test_a_checkpoint_under_a_wrong_step_is_refused(tmp_path: Path) -> None:
     renamed = write_step(tmp_path, 10).rename(tmp_path / "checkpoint-20")
     with pytest.raises(CheckpointError, match="checkpoint-20: holds step 10"):
-        verify(renamed)
-    assert verify(renamed.rename(tmp_path / "backup")).step == 10
+        verify_checkpoint(renamed)
+    assert verify_checkpoint(renamed.rename(tmp_path / "backup")).step == 10
 
 
 class Bomb:
@@ -218,11 +228,11 @@ def test_a_planted_pickle_is_never_loaded(tmp_path: Path) -> None:
     folder = write_step(tmp_path, 10)
     for name in ("optimizer.pt", "training_args.bin", "rng_state.pth"):
         (folder / name).write_bytes(pickle.dumps(Bomb(mark)))
-    assert equal(read(folder)[0], state_of())
+    assert equal(read_checkpoint(folder)[0], state_of())
     bomb = folder / "model.safetensors"
     bomb.write_bytes(pickle.dumps(Bomb(mark)))
     with pytest.raises(CheckpointError):
-        read(folder)
+        read_checkpoint(folder)
     assert not mark.exists()
     pickle.loads(bomb.read_bytes())  # it was live
     assert mark.exists()
@@ -233,7 +243,7 @@ def test_a_planted_pickle_is_never_loaded(tmp_path: Path) -> None:
 
 def written(tmp_path: Path, state: State, step: int = 1) -> Path:
     folder = tmp_path / f"checkpoint-{step}"
-    write(folder, state, TRAINER_STATE, IDENTITY, write_model_files)
+    write_checkpoint(folder, state, TRAINER_STATE, IDENTITY, write_model_files)
     return folder
 
 
@@ -291,7 +301,7 @@ def test_a_full_disk_leaves_the_older_checkpoints(
             with pytest.raises(CheckpointWriteFailed, match=r"No space left on device"):
                 write_step(tmp_path, step, seed=2)
     assert list(tmp_path.iterdir()) == [older]
-    assert equal(read(older)[0], state_of(1))
+    assert equal(read_checkpoint(older)[0], state_of(1))
 
 
 @pytest.mark.parametrize("fails", [full_disk, full_disk_as_rust_says_it])
@@ -299,7 +309,7 @@ def test_a_full_disk_under_the_tokenizer_is_a_failed_write(
     tmp_path: Path, fails: Callable[[Path], None]
 ) -> None:
     with pytest.raises(CheckpointWriteFailed, match="No space left on device"):
-        write(tmp_path / "checkpoint-1", state_of(), {}, IDENTITY, fails)
+        write_checkpoint(tmp_path / "checkpoint-1", state_of(), {}, IDENTITY, fails)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -310,7 +320,9 @@ def test_a_write_that_the_system_cuts_short_leaves_nothing(tmp_path: Path) -> No
     resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
     try:
         with pytest.raises(CheckpointWriteFailed, match="checkpoint-20 could not be"):
-            write(tmp_path / "checkpoint-20", large, {}, IDENTITY, write_model_files)
+            write_checkpoint(
+                tmp_path / "checkpoint-20", large, {}, IDENTITY, write_model_files
+            )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == [older]
@@ -321,7 +333,7 @@ def test_a_fault_of_the_caller_is_not_taken_for_a_full_disk(tmp_path: Path) -> N
         raise TypeError("no tokenizer")
 
     with pytest.raises(TypeError):
-        write(tmp_path / "checkpoint-1", state_of(), {}, IDENTITY, faulty)
+        write_checkpoint(tmp_path / "checkpoint-1", state_of(), {}, IDENTITY, faulty)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -340,5 +352,5 @@ def test_a_refused_rename_puts_the_old_one_back(
         patch.setattr(Path, "rename", refuse)
         with pytest.raises(CheckpointWriteFailed):
             write_step(tmp_path, 10, seed=2)
-    assert equal(read(folder)[0], state_of(1))
+    assert equal(read_checkpoint(folder)[0], state_of(1))
     assert list(tmp_path.iterdir()) == [folder]
