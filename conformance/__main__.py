@@ -35,7 +35,8 @@ def _parser() -> argparse.ArgumentParser:
         help="run one spec through several trainers and compare them",
         description=COMPARE_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="%(prog)s --trainers all|NAME,NAME,... [spec.yaml] [--flag value ...]",
+        usage="%(prog)s --trainers all|NAME,NAME,... [--note TEXT] [spec.yaml] "
+        "[--flag value ...]",
         allow_abbrev=False,  # --trainer and --train must not pass for --trainers
     )
     compare.add_argument(
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         help="'all' (those that can run here), or names separated by commas; "
         "package.module:attribute names a trainer that is not installed",
     )
+    compare.add_argument("--note", help="a paragraph to show on the page")
     record = commands.add_parser("record", help="record the float64 trace anew")
     record.add_argument("path", type=Path, help="fixtures/traces/float64.json")
     return parser
@@ -58,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if ours.command == "record":
             trace.record(ours.path)
             return 0
-        return command.main(ours.trainers, of_the_run)
+        return command.main(ours.trainers, of_the_run, ours.note)
     except InputError as error:
         exit_with(error)
     except KeyboardInterrupt:

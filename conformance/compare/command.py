@@ -43,7 +43,7 @@ class Listed:
     reason: str | None = None
 
 
-def main(trainers: str, of_the_run: Sequence[str]) -> int:
+def main(trainers: str, of_the_run: Sequence[str], note: str | None = None) -> int:
     """Runs, compares, writes the page, prints the table; the exit status."""
     if importlib.util.find_spec("matplotlib") is None:
         raise InputError(
@@ -62,7 +62,7 @@ def main(trainers: str, of_the_run: Sequence[str]) -> int:
     if all(run.refused for run in ran):
         refuse(ran, out)
     comparison = compare(spec, [*(run.run for run in ran), *not_run])
-    written = write(comparison, out)
+    written = write(comparison, out, note)
     print(table.plain_text(comparison))
     print(f"page: {written}")
     failed = any(run.run.report is None for run in ran)
@@ -137,7 +137,7 @@ def prepare_output(spec: TrainingSpec, names: Sequence[str]) -> Path:
     """The output folder, without what an earlier comparison would be mistaken for."""
     if not spec.output_dir:
         raise InputError("--output_dir: name the folder to write the comparison into.")
-    out = Path(spec.output_dir)
+    out = Path(spec.output_dir).expanduser()
     try:
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()) and not spec.overwrite_output_dir:
@@ -243,11 +243,11 @@ def refuse(ran: Sequence[Ran], out: Path) -> NoReturn:
     raise InputError("\n".join(dict.fromkeys(run.run.reason or "" for run in ran)))
 
 
-def write(comparison: Comparison, out: Path) -> Path:
+def write(comparison: Comparison, out: Path, note: str | None) -> Path:
     """compare.json, then the page that shows it."""
     try:
         write_whole(out / CONTENT, json_text(compare_json.as_dict(comparison)))
-        write_whole(out / PAGE, page.page(comparison))
+        write_whole(out / PAGE, page.page(comparison, note))
     except OSError as error:
         raise InputError(f"--output_dir {out}: {error.strerror}.") from error
     return out / PAGE
