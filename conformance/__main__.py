@@ -35,7 +35,8 @@ def _parser() -> argparse.ArgumentParser:
         help="run one spec through several trainers and compare them",
         description=COMPARE_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="%(prog)s --trainers all|NAME,NAME,... [spec.yaml] [--flag value ...]",
+        usage="%(prog)s --trainers all|NAME,NAME,... [--note TEXT] [spec.yaml] "
+        "[--flag value ...]",
         allow_abbrev=False,  # --trainer and --train must not pass for --trainers
     )
     compare.add_argument(
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--traceback", action="store_true", help=TRACEBACK_HELP)
     profiles = "list the profiles that laws are tested on"
     commands.add_parser("profiles", help=profiles, description=profiles)
+    compare.add_argument("--note", help="a paragraph to show on the page")
     record = commands.add_parser("record", help="record the float64 trace anew")
     record.add_argument("path", type=Path, help="fixtures/traces/float64.json")
     return parser
@@ -75,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if ours.command == "profiles":
             print_profiles()
             return 0
-        return command.main(ours.trainers, of_the_run, look=ours.look)
+        return command.main(ours.trainers, of_the_run, ours.look, ours.note)
     except InputError as error:
         exit_with(error, with_traceback=getattr(ours, "traceback", False))
     except KeyboardInterrupt:

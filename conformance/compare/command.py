@@ -39,10 +39,16 @@ COMMAND = (sys.executable, "-m", "reference_trainers")
 BAD_INPUT = 2  # exit status of a trainer that refused its input
 
 
-def main(trainers: str, of_the_run: Sequence[str], look: bool = False) -> int:
+def main(
+    trainers: str,
+    of_the_run: Sequence[str],
+    look: bool = False,
+    note: str | None = None,
+) -> int:
     """Runs, compares, writes the page, prints the table; the exit status.
 
-    `look`: trainers that differ are shown, and are no failure.
+    `look`: trainers that differ are shown, and are no failure. `note`: a paragraph to
+    show on the page.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise InputError(
@@ -61,7 +67,7 @@ def main(trainers: str, of_the_run: Sequence[str], look: bool = False) -> int:
     if all(run.refused for run in ran):
         refuse(ran, out)
     comparison = compare(spec, [*(run.run for run in ran), *not_run])
-    written = write(comparison, out)
+    written = write(comparison, out, note)
     print(table.plain_text(comparison))
     print(f"page: {written}")
     if any(run.run.report is None for run in ran) or comparison.agreed is None:
@@ -125,7 +131,7 @@ def prepare_output(spec: TrainingSpec, names: Sequence[str]) -> Path:
     """The output folder, without what an earlier comparison would be mistaken for."""
     if not spec.output_dir:
         raise InputError("--output_dir: name the folder to write the comparison into.")
-    out = Path(spec.output_dir)
+    out = Path(spec.output_dir).expanduser()
     try:
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()) and not spec.overwrite_output_dir:
@@ -231,11 +237,11 @@ def refuse(ran: Sequence[Ran], out: Path) -> NoReturn:
     raise InputError("\n".join(dict.fromkeys(run.run.reason or "" for run in ran)))
 
 
-def write(comparison: Comparison, out: Path) -> Path:
+def write(comparison: Comparison, out: Path, note: str | None) -> Path:
     """compare.json, then the page that shows it."""
     try:
         write_whole(out / CONTENT, json_text(compare_json.as_dict(comparison)))
-        write_whole(out / PAGE, page.page(comparison))
+        write_whole(out / PAGE, page.page(comparison, note))
     except OSError as error:
         raise InputError(f"--output_dir {out}: {error.strerror}.") from error
     return out / PAGE

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from conformance.compare.chart import loss_chart
 from conformance.compare.comparison import Comparison, Pair, Prediction, TrainerRun
+from conformance.compare.scores import source_of
 from conformance.compare.table import (
     NOTHING,
     gap,
@@ -27,8 +28,8 @@ EXAMPLES = 4  # rows of predictions shown
 STEPS_SHOWN = 10
 
 
-def page(comparison: Comparison) -> str:
-    """The whole page."""
+def page(comparison: Comparison, note: str | None = None) -> str:
+    """The whole page; `note`: a paragraph for whoever reads it."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,  # predictions and errors are whatever they are
@@ -41,6 +42,7 @@ def page(comparison: Comparison) -> str:
     return environment.get_template("compare.html.jinja").render(
         names=list(comparison.reports),
         heading=heading(comparison),
+        note=note,
         verdicts=[_subject(verdict) for verdict in verdicts(comparison)],
         header=header,
         rows=rows,
@@ -112,8 +114,8 @@ def _furthest_steps(comparison: Comparison) -> list[list[str]]:
     ]
 
 
-def _metrics(comparison: Comparison) -> list[tuple[str, list[str], str]]:
-    """Name, value a trainer, and whether they are one and the same."""
+def _metrics(comparison: Comparison) -> list[tuple[str, str, list[str], str]]:
+    """Name, the rows it is of, value a trainer, and how far they are apart."""
     rows = []
     for name in metric_names(comparison):
         values = [r.metrics.get(name) for r in comparison.reports.values()]
@@ -122,7 +124,7 @@ def _metrics(comparison: Comparison) -> list[tuple[str, list[str], str]]:
         apart = NOTHING
         if len(numbers) > 1:
             apart = gap(max(numbers) - min(numbers))
-        rows.append((name, said, apart))
+        rows.append((name, source_of(comparison, name) or NOTHING, said, apart))
     return rows
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from conformance.compare.comparison import Comparison, TrainerRun
+from conformance.compare.scores import score_lines
 from conformance.tolerances import QUANTITIES
 from reference_trainers import RunReport, StepRecord
 
@@ -74,7 +75,7 @@ def verdicts(comparison: Comparison) -> list[str]:
     lines = [f"different input: {s}" for s in comparison.input_differences]
     lines += [_largest(comparison), _first(comparison)]
     lines += [f"different metric: {s}" for s in comparison.metric_differences]
-    lines.append(_predictions(comparison))
+    lines += [_predictions(comparison), *score_lines(comparison)]
     masks = {
         f"{run.trainer} {run.dropout:g}" for run in comparison.finished if run.dropout
     }

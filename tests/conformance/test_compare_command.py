@@ -90,6 +90,15 @@ def test_all_runs_what_can_run_and_names_the_rest(pretended, tmp_path, capsys):
     assert pretended.commands[0][3:6] == ["--trainer", "a", "--do_train"]
 
 
+def test_a_note_is_shown_as_it_is_and_home_is_found(pretended, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert command("a,b", "--output_dir=~/out", "--note", "5 < 6 & so on") == 0
+    shown = (tmp_path / "out" / "compare.html").read_text()
+    assert "<p>5 &lt; 6 &amp; so on</p>" in shown
+    assert pretended.commands[0][-1] == f"--output_dir={tmp_path}/out/a"
+    assert "--note" not in pretended.commands[0]
+
+
 def test_a_failing_trainer_is_shown_and_the_others_run(pretended, tmp_path, capsys):
     pretended.fails["a"] = 1, "Traceback\nValueError: a hf_secret at step 3\n\n"
     out = tmp_path / "out"

@@ -259,3 +259,20 @@ def test_dropout_is_named():
     text = plain_text(compared(run_of("a", dropout=0.1), run_of("b", dropout=0.1)))
     assert "dropout is on (a 0.1, b 0.1)" in text
     assert "dropout" not in plain_text(compared(run_of("a", dropout=0.0), run_of("b")))
+
+
+def test_scores_name_the_rows_that_they_are_of():
+    def scored(trainer: str, rouge2: float) -> TrainerRun:
+        made = report(trainer)
+        made.splits["validation"] = SplitReport(50, 0, "train.csv", "abc")
+        made.splits["test"] = SplitReport(20, 0, "test.csv", "def")
+        made.metrics |= {"eval_rouge2": 95.5, "predict_rouge1": 21.0}
+        made.metrics["predict_rouge2"] = rouge2
+        return TrainerRun(trainer, "finished", report=made)
+
+    found = compare(SPEC, [scored("a", 6.0), scored("b", 6.25)])
+    assert verdicts(found)[-2:] == [
+        "eval scores, of 50 rows of train.csv: rouge1 20.25, rouge2 95.50",
+        "predict scores, of 20 rows of test.csv: rouge1 21.00, rouge2 6.00 to 6.25",
+    ]
+    assert "<td>predict_rouge2</td><td>20 rows of test.csv</td>" in page(found)

@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 from transformers import AutoConfig, AutoTokenizer, T5Config
 
 from fixtures.__main__ import main
+from fixtures.aclsum import aclsum_rows
 from fixtures.custom_files import (
     BAD_FILES,
     GOOD_FILES,
@@ -168,14 +169,28 @@ def test_aclsum_is_written_as_csv_lines_and_data_set(tmp_path):
         "test": 3,
     }
     first = opened["train"][0]
+    papers = aclsum_rows("train", 1, ["approach"])
+    assert papers[0]["text"] == first["text"]
+    assert papers[0]["summary"] in first["summary"] != papers[0]["summary"]
     assert list(first) == ["text", "summary"]
     assert len(first["text"].split()) > 5 * len(first["summary"].split()) > 100
 
 
 def test_command_line_builds_models(tmp_path, capsys):
-    main(["tiny", str(tmp_path), "--seed", "2", "--dropout", "0", "--untied"])
+    main(
+        [
+            "tiny",
+            str(tmp_path),
+            "--seed",
+            "2",
+            "--d_model=64",
+            "--dropout=0",
+            "--untied",
+        ]
+    )
     assert capsys.readouterr().out.strip() == str(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     assert config["dropout_rate"] == 0
+    assert (config["d_model"], config["d_kv"], config["d_ff"]) == (64, 16, 128)
     assert config["tie_word_embeddings"] is False
     assert "lm_head.weight" in load_file(tmp_path / "model.safetensors")
