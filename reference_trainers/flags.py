@@ -93,7 +93,7 @@ class DataFlags:
     max_source_length: int = flag(  # the limit of many models
         1024, "Tokens that a text is truncated to.", at_least=1
     )
-    max_target_length: int = flag(  # holds nearly every summary of CNN/DailyMail
+    max_target_length: int = flag(  # the example scripts'
         128, "Tokens that a summary is truncated to.", at_least=1
     )
     val_max_target_length: int | None = flag(
@@ -136,7 +136,7 @@ class RunFlags:
     predict_with_generate: bool = flag(  # generating takes far longer than a loss
         False, "Generate summaries when evaluating and predicting, and score them."
     )
-    per_device_train_batch_size: int = flag(  # T5-small fits a GPU of 8 GB with it
+    per_device_train_batch_size: int = flag(  # transformers'
         8, "Rows a device trains on at a time.", "per_gpu_train_batch_size", at_least=1
     )
     per_device_eval_batch_size: int = flag(  # not hashed: losses are summed over all
@@ -209,7 +209,7 @@ class OptimizationFlags:
     optim: str = flag(  # the fused kernel rounds otherwise; not hashed: all mean AdamW
         "adamw_torch", "The optimizer; AdamW is the only one.", hashed=False
     )
-    learning_rate: float = flag(  # BERT's for fine-tuning; T5 takes ten times as much
+    learning_rate: float = flag(  # transformers' default; T5 takes a larger one well
         5e-5, "The rate at the end of the warm-up.", at_least=0
     )
     weight_decay: float = flag(  # few updates leave little to hold back

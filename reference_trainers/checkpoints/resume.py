@@ -177,7 +177,8 @@ def read_trainer_state(checkpoint: Checkpoint) -> dict[str, Any]:
 def _shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
     try:
         with safe_open(path, "numpy") as file:
-            return {k: tuple(file.get_slice(k).get_shape()) for k in file.keys()}  # noqa: SIM118
+            names = list(file.keys())
+            return {name: tuple(file.get_slice(name).get_shape()) for name in names}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(path.parent, f"cannot be read ({error})") from error
 

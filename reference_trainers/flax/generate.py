@@ -1,5 +1,7 @@
 """Greedy and beam search in one compiled loop, token for token as transformers does.
 
+That it is: GENERATION_INPUTS=64 pytest tests/leaves/test_generate.py
+
 A model here is anything with `encode`, `memory`, `empty_cache` and `step` (see t5.py).
 Scores are float32 in transformers, whatever the model computes in: so they are here.
 """

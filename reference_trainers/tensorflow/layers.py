@@ -45,7 +45,7 @@ def product(a, b, compute_dtype: str, transpose_b: bool = False):
     left, right = rounded(a, compute_dtype), rounded(b, compute_dtype)
     if len(right.shape) == 2:  # a weight: one product for the whole batch
         outer, left = tf.shape(left)[:-1], tf.reshape(left, (-1, left.shape[-1]))
-        # For few rows TensorFlow is 10 times faster the other way round.
+        # TensorFlow multiplies few rows much faster the other way round.
         few = transpose_b and a.shape[-2] is not None and a.shape[-2] <= FEW
         if few:
             flat = tf.transpose(tf.matmul(right, left, transpose_b=True))
