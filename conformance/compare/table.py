@@ -183,25 +183,31 @@ def fall_percent(report: RunReport) -> float | None:
     return 100 * (1 - report.steps[-1].loss / report.steps[0].loss)
 
 
+def steady_steps(report: RunReport) -> list[StepRecord]:
+    """Those that show a speed: neither the first, nor one that compiled a program."""
+    return [record for record in report.steps[1:] if not record.compiled]
+
+
 def samples_per_second(report: RunReport) -> float | None:
-    """Rows trained on a second, without the first step, which compiles."""
-    later = report.steps[1:]
-    if not later:
+    """Rows trained on a second, in the steady steps."""
+    steady = steady_steps(report)
+    if not steady:
         return None
-    if all(isinstance(record.row_ids, list) for record in later):
-        rows: float = sum(len(record.row_ids) for record in later)
+    if all(isinstance(record.row_ids, list) for record in steady):
+        rows: float = sum(len(record.row_ids) for record in steady)
     elif "train" in report.splits:  # a large run names digests instead of rows
-        passes = later[-1].epoch - report.steps[0].epoch
-        rows = passes * report.splits["train"].rows
+        passes = report.steps[-1].epoch - report.steps[0].epoch
+        share = len(steady) / (len(report.steps) - 1)
+        rows = passes * share * report.splits["train"].rows
     else:
         return None
-    return _per_second(rows, later)
+    return _per_second(rows, steady)
 
 
 def tokens_per_second(report: RunReport) -> float | None:
-    """Target tokens trained on a second, without the first step, which compiles."""
-    later = report.steps[1:]
-    return _per_second(sum(record.target_tokens for record in later), later)
+    """Target tokens trained on a second, in the steady steps."""
+    steady = steady_steps(report)
+    return _per_second(sum(record.target_tokens for record in steady), steady)
 
 
 def _per_second(amount: float, steps: Sequence[StepRecord]) -> float | None:

@@ -214,6 +214,15 @@ def test_speed_leaves_out_the_first_step():
     assert samples_per_second(report("a", steps=1)) is None
 
 
+def test_speed_leaves_out_the_steps_that_compile():
+    slow = report("a")
+    slow.steps[3] = replace(slow.steps[3], compiled=True, seconds=30.0)
+    assert tokens_per_second(slow) == (11 + 12 + 14 + 15) / 2.0
+    assert samples_per_second(slow) == 8 / 2.0
+    slow.steps = [replace(step, row_ids="5e4f") for step in slow.steps]
+    assert samples_per_second(slow) == pytest.approx(8 / 2.0)
+
+
 def test_table():
     header, a, failed = plain_text(
         compared(run_of("a"), TrainerRun("b", "failed", "out of memory"))
