@@ -22,30 +22,39 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder \
 		conformance tests $(PYTEST_ARGS)
 
+# What a hundred papers teach, said on the page
+DEMO_NOTE := A hundred papers teach a small new model those papers, and little else. \
+	It learns them by heart: the eval scores below are of papers that it was trained \
+	on. Of other papers (the predict scores, and the predictions shown) it writes \
+	sentences of the field that it has read, whole or mixed, rarely the right ones.
+
 # One recipe through every trainer on ACLSum: runs/demo/compare.html
 demo: $(READY) $(DEMO_INPUT)/made
-	$(BIN)/python -m conformance compare --trainers all \
+	$(BIN)/python -m conformance compare --trainers all --note "$(DEMO_NOTE)" \
 		--model_name_or_path $(DEMO_INPUT)/model \
 		--train_file $(DEMO_INPUT)/train.csv \
-		--validation_file $(DEMO_INPUT)/validation.csv \
+		--validation_file $(DEMO_INPUT)/train.csv \
 		--test_file $(DEMO_INPUT)/test.csv \
 		--text_column text --summary_column summary \
 		--source_prefix "summarize: " \
-		--max_source_length 128 --max_target_length 64 \
-		--max_eval_samples 20 --max_predict_samples 10 --num_beams 2 \
+		--max_source_length 64 --max_target_length 48 \
+		--max_eval_samples 50 --max_predict_samples 50 \
+		--num_beams 8 --min_length 10 --no_repeat_ngram_size 2 \
 		--do_train --do_eval --do_predict --predict_with_generate \
-		--per_device_train_batch_size 4 --per_device_eval_batch_size 10 \
-		--learning_rate 5e-3 --num_train_epochs 8 --warmup_steps 10 \
-		--logging_steps 10 --save_strategy no --report_to none --use_cpu \
+		--per_device_train_batch_size 8 --per_device_eval_batch_size 25 \
+		--learning_rate 1.5e-3 --num_train_epochs 12 --warmup_steps 40 \
+		--max_grad_norm 0.3 --adam_epsilon 1e-5 \
+		--logging_steps 25 --save_strategy no --report_to none --use_cpu \
 		--output_dir runs/demo --overwrite_output_dir $(DEMO_ARGS)
 
-# No dropout: its masks differ from one framework to another, the rest does not.
-# Gated, which is smooth: at a ReLU's kink a rounding error turns a gradient on or off,
-# and Adam makes a whole step of it. 300 pieces are few enough to be learned in a minute.
-$(DEMO_INPUT)/made: $(READY)
-	$(BIN)/python -m fixtures aclsum $(DEMO_INPUT)
+# A summary is one sentence: what came out of a paper. No dropout: PyTorch draws masks of
+# its own (Flax and TensorFlow draw the same). Rounding must not grow: hence a gated model
+# (a ReLU has a kink where rounding turns a gradient on or off), a large epsilon (AdamW
+# makes a whole step of the smallest gradient), and an end before all is known by heart.
+$(DEMO_INPUT)/made: $(READY) Makefile
+	$(BIN)/python -m fixtures aclsum $(DEMO_INPUT) --aspects outcome
 	$(BIN)/python -m fixtures tiny $(DEMO_INPUT)/model --texts aclsum \
-		--vocab_size 300 --gated --dropout 0
+		--vocab_size 3000 --d_model 128 --gated --dropout 0
 	touch $@
 
 lint: $(READY)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from reference_trainers.data.batches import NO_TARGET, Arrays
@@ -41,8 +42,11 @@ def adamw(spec: TrainingSpec) -> optax.GradientTransformation:
     def mask(values):
         return {name: decays(name) for name in values}
 
+    # Rounded first: optax takes 1 - beta of what it is given, but beta ** step of the
+    # rounded one, and the first step would be off by 6e-6 of itself in float32.
+    beta1, beta2 = np.array([spec.adam_beta1, spec.adam_beta2], spec.dtype).tolist()
     return optax.chain(
-        optax.scale_by_adam(spec.adam_beta1, spec.adam_beta2, spec.adam_epsilon),
+        optax.scale_by_adam(beta1, beta2, spec.adam_epsilon),
         optax.add_decayed_weights(spec.weight_decay, mask),
     )
 

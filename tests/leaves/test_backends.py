@@ -133,6 +133,17 @@ def test_updates_are_those_of_torch(framework, checkpointing):
     assert backend.compilations == 1
 
 
+def test_the_first_float32_step_of_flax_is_whole():
+    """As torch's is: a gradient of 1 gives a step of 1, to the last digit."""
+    backend_class("flax")
+    from reference_trainers.flax.run_summarization import adamw
+
+    ones = {"a.weight": np.ones(3, np.float32)}
+    optimizer = adamw(TrainingSpec(adam_epsilon=0.0))
+    step, _ = optimizer.update(ones, optimizer.init(ones), ones)
+    assert np.allclose(step["a.weight"], 1, rtol=0, atol=2e-7)
+
+
 @BOTH
 def test_a_state_resumes_in_another_backend(framework):
     source = source_of(torch_t5(gated=False))
