@@ -24,9 +24,9 @@ test: $(READY)
 
 # What a hundred papers teach, said on the page
 DEMO_NOTE := A hundred papers teach a small new model those papers, and little else. \
-	It learns them by heart: the eval scores below are of papers that it was trained \
-	on. Of other papers (the predict scores, and the predictions shown) it writes \
-	sentences of the field that it has read, whole or mixed, rarely the right ones.
+	It begins to learn them by heart: the eval scores below are of papers that it was \
+	trained on. Of other papers (the predict scores, and the predictions shown) it \
+	writes what such papers say, seldom what this one says.
 
 # One recipe through every trainer on ACLSum: runs/demo/compare.html
 demo: $(READY) $(DEMO_INPUT)/made
