@@ -9,10 +9,10 @@ Here is what is compiled: one update, the loss of a batch, and the summaries of 
 On real papers, from a clone, with a tiny model and no network:
 
     python -m fixtures aclsum in && python -m fixtures tiny in/model --dropout 0
-    python reference_trainers/flax/run_summarization.py --model_name_or_path in/model \\
-        --train_file in/train.csv --validation_file in/validation.csv \\
-        --do_train --do_eval --max_steps 20 --learning_rate 1e-2 \\
-        --max_source_length 64 --max_target_length 32 --output_dir out
+    python reference_trainers/flax/run_summarization.py \\
+        --model_name_or_path in/model --train_file in/train.csv --output_dir out \\
+        --validation_file in/validation.csv --do_train --do_eval --max_steps 20 \\
+        --learning_rate 1e-2 --max_source_length 64 --max_target_length 32
 
 Expect a train_loss of 5.76621 and an eval_loss of 5.37066, as of the other scripts.
 """
