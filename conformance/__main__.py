@@ -7,10 +7,8 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from conformance import trace
-from conformance.compare import command
-from conformance.profiles import PROFILES
 from reference_trainers import TRACEBACK_HELP, InputError, exit_with
 
 COMPARE_HELP = """\
@@ -25,8 +23,14 @@ they differ, a trainer failed or nothing was compared; 2 for bad input. With --l
 trainers that differ are shown, and are no failure."""
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One sentence instead of argparse's page of usage."""
+        raise InputError(f"{message.removeprefix('argument ').rstrip('.')}. See -h.")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m conformance", description=__doc__, allow_abbrev=False
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -59,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def print_profiles() -> None:
     """A line each: name, precision, devices, and why it is not here."""
+    from conformance.profiles import PROFILES  # here: a wrong word needs no library
+
     for profile in PROFILES.values():
         devices = f"{profile.devices} device{'s' * (profile.devices > 1)}"
         state = profile.missing() or "is here"
@@ -67,16 +73,23 @@ def print_profiles() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status."""
-    ours, of_the_run = _parser().parse_known_args(argv)
+    try:
+        ours, of_the_run = _parser().parse_known_args(argv)
+    except InputError as error:
+        exit_with(error)
     # As an exception, so that the trainer's process is not left behind
     before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         if ours.command == "record":
+            from conformance import trace
+
             trace.record(ours.path)
             return 0
         if ours.command == "profiles":
             print_profiles()
             return 0
+        from conformance.compare import command
+
         return command.main(ours.trainers, of_the_run, ours.look, ours.note)
     except InputError as error:
         exit_with(error, with_traceback=getattr(ours, "traceback", False))

@@ -22,7 +22,7 @@ from conformance.runs import Finished, Runs, snapshot
 POINTS = {"first step": 1, "mid-epoch": 3, "last of an epoch": 4, "whole epoch": 5}
 
 
-@law("resume.bit-exact", profiles=EXACT, always=("cpu-x2",))
+@law("resume.bit-exact", profiles=EXACT)
 @pytest.mark.parametrize("step", POINTS.values(), ids=POINTS)
 def test_resumed_run_is_the_uninterrupted_run(
     run: Runs, whole: Finished, step: int
