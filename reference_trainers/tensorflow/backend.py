@@ -133,8 +133,10 @@ class TensorFlowBackend(Backend):
 
 def prepare(spec: TrainingSpec) -> tf.distribute.Strategy:
     """Sets what TensorFlow has for the whole process; the devices to compute on."""
-    # The same bits every time, however many threads there are.
+    # The same bits every time: kernels sum in order, and so does what calls them
+    # (`layers.copies`; the arithmetic optimizer would join sums of two to an AddN).
     tf.config.experimental.enable_op_determinism()
+    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
     # float32 is float32: accelerators would shorten its products to 10 bits.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     if spec.use_cpu:

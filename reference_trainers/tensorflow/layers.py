@@ -62,6 +62,17 @@ def rounded(x, compute_dtype: str):
     return narrow if tf.config.get_visible_devices("GPU") else tf.cast(narrow, x.dtype)
 
 
+def copies(x, uses: int):
+    """`x` for each of its `uses`; each may be used twice. Gradients are summed in pairs.
+
+    Of three or more TensorFlow's AddN takes first the one whose memory is free, which
+    hangs on its threads: other last bits. `enable_op_determinism` does not reach that.
+    """
+    for _ in range(uses):
+        yield tf.identity(x)
+        x = tf.identity(x)
+
+
 class Layer(keras.Layer):
     """A layer that has its weights from the start: Keras need not try it out first."""
 
@@ -141,7 +152,9 @@ class Norm(Layer):
 
 def gelu_new(x):
     """Hugging Face's `gelu_new`, term by term."""
-    return 0.5 * x * (1 + tf.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))
+    whole, linear, cubic = copies(x, 3)
+    inner = linear + 0.044715 * cubic**3
+    return 0.5 * whole * (1 + tf.tanh((2 / np.pi) ** 0.5 * inner))
 
 
 def put(cache, new, at):

@@ -34,6 +34,7 @@ from reference_trainers.models.generation import GenerationSettings
 from reference_trainers.recipe.decay import decays
 from reference_trainers.spec import TrainingSpec
 from reference_trainers.tensorflow.generate import generate
+from reference_trainers.tensorflow.layers import copies
 
 SUM = tf.distribute.ReduceOp.SUM
 
@@ -100,12 +101,12 @@ def token_loss(network, batch: Arrays, smoothing: float, seed=None):
 
     transformers' LabelSmoother (trainer_pt_utils.py). `seed` int32 (2,): with dropout.
     """
-    logits = network(*batch[:3], seed=seed)
+    logits, inner = copies(network(*batch[:3], seed=seed), 2)
     target = tf.maximum(batch.labels, 0)
     loss = tf.nn.sparse_softmax_cross_entropy_with_logits(target, logits)
     if smoothing:
-        chosen = tf.gather(logits, target, batch_dims=2)
-        loss = loss + smoothing * (chosen - tf.reduce_mean(logits, axis=-1))
+        chosen = tf.gather(inner, target, batch_dims=2)
+        loss = loss + smoothing * (chosen - tf.reduce_mean(inner, axis=-1))
     return tf.reduce_sum(tf.where(batch.labels == NO_TARGET, tf.zeros_like(loss), loss))
 
 

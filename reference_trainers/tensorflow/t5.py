@@ -17,6 +17,7 @@ from reference_trainers.tensorflow.layers import (
     Norm,
     Parts,
     checkpointed,
+    copies,
     gelu_new,
     product,
     put,
@@ -100,14 +101,17 @@ class Block(Layer):
         self.feed = FeedForward(parts, f"{name}.layer.{2 if decoder else 1}")
 
     def call(self, hidden, bias, encoded=None, encoded_bias=None, seed=None):
-        normed = self.own.norm(hidden)
-        keys, values = self.own.keys_values(normed)
+        hidden, inner = copies(hidden, 2)
+        normed, states = copies(self.own.norm(inner), 2)
+        keys, values = self.own.keys_values(states)
         hidden = hidden + self.own(normed, keys, values, bias, seed)
         if self.cross is not None:
-            normed = self.cross.norm(hidden)
+            hidden, inner = copies(hidden, 2)
+            normed = self.cross.norm(inner)
             keys, values = self.cross.keys_values(encoded)
             hidden = hidden + self.cross(normed, keys, values, encoded_bias, seed)
-        return hidden + self.feed(hidden, seed)
+        hidden, inner = copies(hidden, 2)
+        return hidden + self.feed(inner, seed)
 
     def step(self, hidden, beams, at, cache, bias, memory, memory_bias):
         """One token of each beam at place `at`: hidden (batch * beams, 1, d_model)."""
@@ -146,10 +150,12 @@ class Stack(Layer):
         return tf.transpose(tf.gather(self.positions, buckets), (2, 0, 1))[None]
 
     def call(self, hidden, bias, encoded=None, encoded_bias=None, seed=None):
-        hidden = self.input_dropout(hidden, seed)
-        for block in self.blocks:
+        hidden, depth = self.input_dropout(hidden, seed), len(self.blocks)
+        biases = copies(bias, depth)
+        memories = [None] * depth if encoded is None else copies(encoded, depth)
+        for block, bias, memory in zip(self.blocks, biases, memories, strict=True):
             run = checkpointed(block) if self.checkpointing else block
-            hidden = run(hidden, bias, encoded, encoded_bias, seed)
+            hidden = run(hidden, bias, memory, encoded_bias, seed)
         return self.output_dropout(self.norm(hidden), seed)
 
 
@@ -190,9 +196,9 @@ class T5(keras.Model):
         hidden = tf.gather(self.shared, input_ids)
         return self.encoder(hidden, bias, seed=seed), mask
 
-    def logits(self, hidden):
-        """(batch, target, vocabulary)"""
-        head = self.shared if self.head is None else self.head
+    def logits(self, hidden, shared):
+        """(batch, target, vocabulary); `shared` is the embedding, often the head too."""
+        head = shared if self.head is None else self.head
         hidden = hidden * self.scale
         return product(hidden, head, self.computes_in, transpose_b=True)
 
@@ -201,8 +207,10 @@ class T5(keras.Model):
         places = tf.range(tf.shape(decoder_input_ids)[1])
         causal = self.masked(places[None, :] <= places[:, None])
         bias = self.decoder.position_bias(places, places) + causal
-        hidden = tf.gather(self.shared, decoder_input_ids)
-        return self.logits(self.decoder(hidden, bias, encoded, mask, seed))
+        shared = tf.identity(self.shared)  # as in `copies`
+        hidden = tf.gather(shared, decoder_input_ids)
+        hidden = self.decoder(hidden, bias, encoded, mask, seed)
+        return self.logits(hidden, shared)
 
     def memory(self, encoded):
         """Keys and values of the encoder's output, for each block of the decoder."""
@@ -224,4 +232,4 @@ class T5(keras.Model):
         for block, old, own in zip(self.decoder.blocks, cache, memory, strict=True):
             hidden, new = block.step(hidden, beams, at, old, bias, own, memory_mask)
             after.append(new)
-        return self.logits(self.decoder.norm(hidden))[:, 0], after
+        return self.logits(self.decoder.norm(hidden), self.shared)[:, 0], after

@@ -177,6 +177,26 @@ def test_evaluation_and_answers_do_not_see_empty_rows(framework):
     assert (some == whole[: ROWS - 1, : some.shape[1]]).all()
 
 
+@pytest.mark.parametrize("gated", [False, True], ids=["1.0", "1.1"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_tensorflow_sums_gradients_in_pairs(gated, checkpointing):
+    """AddN of three or more starts with the tensor whose memory is free first."""
+    backend = backend_class("tensorflow")
+    import tensorflow as tf
+
+    spec = replace(SPEC, gradient_checkpointing=checkpointing)
+    backend = backend.load(spec, source_of(torch_t5(gated, dropout_rate=0.1)))
+    backend.train_step(global_batch(0), rate(0))
+    (program,) = backend.programs.values()
+    graph = program.get_concrete_function().graph.as_graph_def()
+    inner = [node for function in graph.library.function for node in function.node_def]
+    sums = [len(node.input) for node in (*graph.node, *inner) if node.op == "AddN"]
+    assert set(sums) == {2}, sums
+    # The arithmetic optimizer would make one AddN of two that follow one another.
+    options = tf.config.optimizer.get_experimental_options()
+    assert options["arithmetic_optimization"] is False
+
+
 def with_dropout(framework):
     model = torch_t5(True, dropout_rate=0.1, num_layers=1, num_decoder_layers=1)
     return backend_class(framework).load(SPEC, source_of(model))
