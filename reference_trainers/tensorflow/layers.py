@@ -63,7 +63,7 @@ def rounded(x, compute_dtype: str):
 
 
 def copies(x, uses: int):
-    """`x` for each of its `uses`; each may be used twice. Gradients are summed in pairs.
+    """`x` for each of its `uses` (twice each at most); gradients are summed in pairs.
 
     Of three or more TensorFlow's AddN takes first the one whose memory is free, which
     hangs on its threads: other last bits. `enable_op_determinism` does not reach that.
