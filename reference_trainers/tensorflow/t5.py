@@ -197,7 +197,7 @@ class T5(keras.Model):
         return self.encoder(hidden, bias, seed=seed), mask
 
     def logits(self, hidden, shared):
-        """(batch, target, vocabulary); `shared` is the embedding, and often the head."""
+        """(batch, target, vocabulary); `shared`, the embedding, may be the head too."""
         head = shared if self.head is None else self.head
         hidden = hidden * self.scale
         return product(hidden, head, self.computes_in, transpose_b=True)
