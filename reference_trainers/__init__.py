@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reference_trainers.checkpoints.manifest import verify_checkpoint
-    from reference_trainers.checkpoints.resume import read_checkpoint
+    from reference_trainers.checkpoints.read import read_checkpoint
     from reference_trainers.checkpoints.write import write_checkpoint
     from reference_trainers.cli import TRACEBACK_HELP, exit_with, flags_of_dict, parse
     from reference_trainers.data.batches import Arrays, Batch, GlobalBatch, Rows
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "checkpoints.manifest": ("verify_checkpoint",),
-    "checkpoints.resume": ("read_checkpoint",),
+    "checkpoints.read": ("read_checkpoint",),
     "checkpoints.write": ("write_checkpoint",),
     "cli": ("TRACEBACK_HELP", "exit_with", "flags_of_dict", "parse"),
     "data.batches": ("Arrays", "Batch", "GlobalBatch", "Rows"),

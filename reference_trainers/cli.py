@@ -178,7 +178,7 @@ def _add_text(
 
 
 class _Stopped(SystemExit):
-    """A signal outside of training; an exit, so that nothing half-written stays."""
+    """A signal before training; an exit, so that nothing half-written stays."""
 
     def __init__(self, number: int):
         super().__init__(128 + number)
@@ -196,9 +196,13 @@ def main(
 ) -> int:
     """Runs a command line; the exit status: 0, 2 for bad input, 128 + a signal."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    # Training has its own way, which finishes the step
-    signals = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, _stop) for number in signals}
+    # From training on, a run has its own way, which saves what is finished
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in signals}
+    # nohup, or a shell in the background, had one ignored: it stays ignored
+    before = {n: handler for n, handler in before.items() if handler != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, _stop)
     try:
         spec = parse(arguments, program)
         report = trainer.run(spec)
@@ -208,8 +212,7 @@ def main(
         print(stopped, file=sys.stderr)
         return stopped.exit_status
     except _Stopped as stopped:
-        resume = "The same command resumes from the newest checkpoint."
-        print(f"{stopped.name}: stopped. {resume}", file=sys.stderr)
+        print(f"{stopped.name}: stopped before anything was done.", file=sys.stderr)
         raise
     finally:
         for number, handler in before.items():

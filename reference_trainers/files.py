@@ -1,10 +1,9 @@
-"""Whole writes, flushing, listing and sweeping: one of each."""
+"""Whole writes, flushing, listing and deleting: one of each."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,33 +11,10 @@ from typing import Any
 
 from reference_trainers.results import json_text
 
-STAGE = "results"  # what the folder of unfinished results is named after
-_LEFTOVER = re.compile(
-    rf"\.(?P<name>checkpoint-[0-9]+|{STAGE})"
-    r"\.(?P<doing>writing|replaced|deleting)-[0-9a-z_]+"
-)
-
 
 def temporary_sibling(path: Path, doing: str) -> Path:
-    """A hidden name beside `path`; that of a checkpoint is known to `sweep`."""
+    """A hidden name beside `path`; that of a checkpoint is known to `folder.sweep`."""
     return path.with_name(f".{path.name}.{doing}-{os.getpid()}")
-
-
-def sweep(output_dir: Path) -> None:
-    """Clears away what killed runs left of their writes, deletions and results.
-
-    A checkpoint that was just being replaced goes back to its name. Call it only
-    under the folder's lock: another run's unfinished write looks the same.
-    """
-    for path in sorted(output_dir.iterdir()):
-        leftover = _LEFTOVER.fullmatch(path.name)
-        if leftover is None:
-            continue
-        name = output_dir / leftover["name"]
-        if leftover["doing"] == "replaced" and not name.exists():
-            path.rename(name)
-        else:
-            delete_tree(path)
 
 
 def delete_tree(path: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +15,16 @@ from types import TracebackType
 from typing import Self
 
 from reference_trainers.errors import InputError
-from reference_trainers.files import STAGE, files_in, flush, sweep
+from reference_trainers.files import delete_tree, files_in, flush, flush_tree
+from reference_trainers.results import REPORT_FILE, RunReport
 from reference_trainers.spec import TrainingSpec
 
-# Everything that a run can leave in its output folder, beside checkpoints
-RESULT_FILES = {
-    *("README.md", "run_report.json", "trainer_state.json", "all_results.json"),
-    *("train_results.json", "eval_results.json", "predict_results.json"),
-    *("generated_predictions.txt", "predictions.jsonl", "training_args.bin"),
-    *("model.safetensors", "config.json", "generation_config.json"),
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
-    *("spiece.model", "vocab.json", "merges.txt", "added_tokens.json", "runs"),
-}
+STAGE = ".results.writing-"
+PUBLISHING = ".results.publishing-"
+_LEFTOVER = re.compile(
+    r"\.(?P<name>checkpoint-[0-9]+|results)"
+    r"\.(?P<doing>writing|replaced|deleting|publishing)-[0-9a-z_]+"
+)
 
 
 def output_folder(spec: TrainingSpec) -> Path:
@@ -44,6 +43,8 @@ class Claim:
     """A folder in it for results that are not finished."""
     occupied: bool
     """Whether something was in the folder."""
+    report: RunReport | None
+    """What an earlier run published there."""
     warnings: list[str]
 
 
@@ -62,14 +63,14 @@ def claimed(folder: Path) -> Iterator[Claim]:
         try:
             sweep(folder)
             occupied = any(folder.iterdir())
-            stage = Path(tempfile.mkdtemp(prefix=f".{STAGE}.writing-", dir=folder))
+            stage = Path(tempfile.mkdtemp(prefix=STAGE, dir=folder))
             stage.chmod(folder.stat().st_mode & 0o777)
         except OSError as error:
             raise InputError(
                 f"--output_dir {folder}: cannot be written: {error.strerror}."
             ) from error
         try:
-            yield Claim(folder, stage, occupied, lock.warnings)
+            yield Claim(folder, stage, occupied, RunReport.find(folder), lock.warnings)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
             for path in missing:  # the innermost first; one that holds results stays
@@ -77,19 +78,93 @@ def claimed(folder: Path) -> Iterator[Claim]:
                     path.rmdir()
 
 
+def sweep(folder: Path) -> None:
+    """Clears away what killed runs left unfinished, and finishes what was decided.
+
+    A checkpoint that was just being replaced goes back to its name; results that were
+    being published are published. Call it only under the folder's lock: another run's
+    unfinished write looks the same.
+    """
+    for path in sorted(folder.iterdir()):
+        leftover = _LEFTOVER.fullmatch(path.name)
+        if leftover is None:
+            continue
+        name, doing = folder / leftover["name"], leftover["doing"]
+        if doing == "replaced" and not name.exists():
+            path.rename(name)
+        elif doing == "publishing":
+            _finish_publishing(path, folder)
+        else:
+            delete_tree(path)
+
+
 def publish(stage: Path, folder: Path) -> None:
-    """Moves every staged file into `folder`, flushed."""
-    for name in files_in(stage):
-        flush(stage / name)
-        (folder / name).parent.mkdir(exist_ok=True)
-        (stage / name).replace(folder / name)
+    """Puts all that is staged into `folder`, in place of what an earlier report lists.
+
+    All of it or none: a kill before the rename leaves the folder as it was, one after
+    it is made up for by `sweep`. The report of the new results comes last.
+    """
+    flush_tree(stage)
+    ready = stage.with_name(stage.name.replace(STAGE, PUBLISHING))
+    stage.rename(ready)
+    flush(folder)
+    _finish_publishing(ready, folder)
 
 
-def remove_results(folder: Path, keep: set[str]) -> None:
-    """Removes results that an earlier run left, but for `keep`; other files stay."""
-    for path in folder.iterdir():
-        if path.name in RESULT_FILES and path.name not in keep:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+def files_of_report(folder: Path) -> set[str]:
+    """What the report in `folder` says that its run wrote; nothing without one."""
+    report = RunReport.find(folder)
+    paths = map(Path, report.files if report else ())
+    inside = (path for path in paths if path.parts and ".." not in path.parts)
+    return {path.as_posix() for path in inside if not path.is_absolute()}
+
+
+def require_free(folder: Path, names: Collection[str]) -> None:
+    """Raises `InputError` where a name that a run will write is a user's file."""
+    for name in sorted({*names} - files_of_report(folder)):
+        if os.path.lexists(folder / name):
+            raise InputError(
+                f"--output_dir {folder}: {name} was not written by an earlier run "
+                "and would be replaced. Move it away, or name another --output_dir."
+            )
+
+
+@contextmanager
+def write_errors_told(folder: Path) -> Iterator[None]:
+    """What the system refuses while inside becomes one sentence, an `InputError`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"--output_dir {folder}: the results cannot be written: "
+            f"{error.strerror or error}. What was finished stands; fix that, and give "
+            "the same command again."
+        ) from error
+
+
+def _finish_publishing(ready: Path, folder: Path) -> None:
+    new = files_in(ready)
+    if REPORT_FILE in new:  # without it all is in place
+        for name in sorted(files_of_report(folder) - files_of_report(ready)):
+            _remove_file(folder, name)
+        for name in new:
+            if name != REPORT_FILE:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (ready / name).replace(folder / name)
+        flush(folder)
+        (ready / REPORT_FILE).replace(folder / REPORT_FILE)
+        flush(folder)
+    delete_tree(ready)
+
+
+def _remove_file(folder: Path, name: str) -> None:
+    """Removes a file, and the folders below `folder` that are empty then."""
+    (folder / name).unlink(missing_ok=True)
+    for parent in Path(name).parents:
+        path = folder / parent
+        if path == folder or not path.is_dir() or any(path.iterdir()):
+            break
+        path.rmdir()
 
 
 class Lock:

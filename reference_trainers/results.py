@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-SCHEMA = 1  # of run_report.json; raised when a field changes its meaning
+SCHEMA = 2  # of run_report.json; raised when a field changes its meaning
 ROWS_LISTED = 10_000  # of a run with more rows a step names a digest of its rows
 REPORT_FILE = "run_report.json"
 PREDICTIONS_FILE = "generated_predictions.txt"
@@ -68,17 +68,28 @@ class RunReport:
     splits: dict[str, SplitReport] = field(default_factory=dict)
     """By name: train, validation, test."""
     total_steps: int = 0
+    identity: dict[str, Any] = field(default_factory=dict)
+    """What may not change at a resume; empty where nothing was trained."""
+    model_step: int | None = None
+    """The step whose weights were published, the best's where that was asked for; None:
+    no model was trained."""
     resumed_at: int | None = None
     """The step that a resumed run went on from."""
     steps: list[StepRecord] = field(default_factory=list)
-    evaluations: list[dict[str, float]] = field(default_factory=list)
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
     """Metrics of each evaluation while training, with its step."""
-    metrics: dict[str, float] = field(default_factory=dict)
-    """Everything in all_results.json."""
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    """Where a resumed run went on with another learning rate, schedule or length: the
+    step, and each flag with both values."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """Everything in all_results.json; None: a loss that is not finite."""
     compilations: int | None = None
     """Programs compiled, where the framework compiles."""
     peak_memory_bytes: dict[str, int] = field(default_factory=dict)
     """host, and device where there is one."""
+    added: list[dict[str, Any]] = field(default_factory=list)
+    """Evaluations that a later run added: its trainer, the hash of its spec, the flags
+    in which that differs from `spec`, and the names of its metrics."""
     warnings: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     """Every file written, relative to the output folder."""
@@ -95,6 +106,15 @@ class RunReport:
             name: SplitReport(**split) for name, split in content["splits"].items()
         }
         return cls(**content)
+
+    @classmethod
+    def find(cls, folder: Path) -> RunReport | None:
+        """The report in an output folder; None where there is none of this schema."""
+        try:
+            report = cls.read(folder)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+        return report if report.schema == SCHEMA else None
 
 
 def row_ids_of(row_ids: np.ndarray, rows: int) -> list[int] | str:

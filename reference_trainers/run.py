@@ -7,7 +7,6 @@ the output folder as it found it, but for whole checkpoints.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,35 +14,57 @@ from pathlib import Path
 from typing import Any
 
 from reference_trainers import loop
+from reference_trainers.checkpoints.hooks import RunHooks, find_best, restore_best
 from reference_trainers.checkpoints.manifest import MODEL
+from reference_trainers.checkpoints.read import (
+    read_past,
+    read_published,
+    read_state,
+    read_trainer_state,
+    require_shapes,
+)
 from reference_trainers.checkpoints.resume import (
     Start,
     identity_of,
-    read_checkpoint,
-    read_state,
-    read_trainer_state,
-    require_same_run,
-    require_shapes,
+    is_finished,
+    require_free_names,
     start_of,
 )
 from reference_trainers.checkpoints.write import Saver, write_model
-from reference_trainers.data.batches import GlobalBatch
 from reference_trainers.data.rows import load_rows
 from reference_trainers.data.tokens import Split
 from reference_trainers.errors import InputError, TrainingStopped
-from reference_trainers.files import write_json
-from reference_trainers.folder import Claim, claimed, output_folder, publish
-from reference_trainers.models.generation import generation_settings
+from reference_trainers.files import json_of
+from reference_trainers.folder import (
+    Claim,
+    claimed,
+    output_folder,
+    publish,
+    require_free,
+    write_errors_told,
+)
 from reference_trainers.models.source import ModelSource, load_model
-from reference_trainers.protocols import Backend, Update
-from reference_trainers.recipe.plan import plan_of
-from reference_trainers.report.card import model_card
-from reference_trainers.report.evaluation import EvaluationSettings, evaluate
+from reference_trainers.protocols import Backend
+from reference_trainers.recipe.plan import Plan, plan_of
+from reference_trainers.report.evaluation import (
+    EvaluationLeft,
+    EvaluationSettings,
+    evaluate,
+    evaluation_settings,
+)
 from reference_trainers.report.progress import say
 from reference_trainers.report.record import Record
-from reference_trainers.report.write import describe, write_results
-from reference_trainers.results import REPORT_FILE, RunReport, StepRecord
-from reference_trainers.signals import stop_signals
+from reference_trainers.report.write import (
+    STATE,
+    added_to,
+    describe,
+    is_told,
+    result_names,
+    what_changed,
+    write_results,
+)
+from reference_trainers.results import RunReport
+from reference_trainers.signals import StopRequest, stop_signals
 from reference_trainers.spec import TrainingSpec
 from reference_trainers.world import require_one_process, world_of
 
@@ -60,56 +81,62 @@ def run(name: str, backend_class: BackendClass, spec: TrainingSpec) -> RunReport
     require_one_process(world_of())
     with claimed(output_folder(spec)) as claim:
         start = start_of(spec, claim)
-        for warning in start.warnings:
-            say(warning)
+        tell(start.warnings)
 
         # ---- model and rows ----------------------------------------------------------
         source = load_model(spec)
-        for warning in source.warnings:
-            say(warning)
+        tell(source.warnings)
+        require_room(spec, claim, source)
         splits = load_rows(spec, source.tokenizer)
         backend = load_backend(backend_class, spec, source, start)
-        settings = evaluation_settings(spec, source, backend)
-
-        # ---- train, evaluate, predict ------------------------------------------------
-        training = Training()
-        if spec.do_train:
-            training = train(spec, claim, start, source, splits, backend, settings)
-        metrics = dict(training.metrics)
-        if spec.do_eval:
-            metrics |= evaluate(backend, splits["validation"], "eval", settings)
-        if spec.do_predict:
-            into = claim.stage if spec.predict_with_generate else None
-            metrics |= evaluate(backend, splits["test"], "predict", settings, into)
-
-        # ---- results, and the report of it all ---------------------------------------
-        report = report_of(name, spec, claim, start, source, training, metrics)
-        if training.saver is None and not metrics:
-            return report  # nothing was left to do
-        describe(report, splits, backend)
-        try:
-            if training.saver is not None:
-                write_model_folder(claim.stage, source, backend, report)
-            write_results(
-                claim.stage, claim.folder, report, trained=training.saver is not None
+        with stop_signals() as request:
+            settings = evaluation_settings(spec, source, backend, lambda: request.asked)
+            ready = Ready(
+                spec, claim, start, source, splits, backend, settings, request
             )
-            publish(claim.stage, claim.folder)
-            if training.saver is not None:
-                training.saver.replace_older_run(keep=report.files)
-        except OSError as error:
+
+            # ---- train, evaluate, predict --------------------------------------------
+            training = train(ready) if spec.do_train else Training()
+            earlier = start.published if training.hooks is None else None
+            if earlier is not None and is_told(earlier, spec, splits):
+                return earlier  # nothing was left to do
+            with write_errors_told(claim.folder):
+                metrics = {**training.metrics, **judge(ready, training)}
+
+                # ---- results, and the report of it all -------------------------------
+                if earlier is not None:
+                    report = added_to(earlier, name, spec, splits, metrics)
+                else:
+                    report = report_of(name, ready, training, metrics)
+                    describe(report, splits, backend)
+                publish_results(ready, training, report)
+            return report
+
+
+def tell(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        say(warning)
+
+
+def require_room(spec: TrainingSpec, claim: Claim, source: ModelSource) -> None:
+    """Refuses an output folder where a file of the user's would be replaced."""
+    names = result_names(spec)
+    if spec.do_train:
+        names |= {MODEL, *source.settings_names()}
+        model, folder = (source.folder or Path("/")).resolve(), claim.folder.resolve()
+        if folder in (model, *model.parents):
             raise InputError(
-                f"--output_dir {claim.folder}: the results cannot be written: "
-                f"{error.strerror}. Its checkpoints still stand; fix that, and give "
-                "the same command again."
-            ) from error
-        return report
+                f"--output_dir {claim.folder}: the model to fine-tune lies in it. "
+                "Name another folder."
+            )
+    require_free(claim.folder, names)
 
 
 def load_backend(
     backend_class: BackendClass, spec: TrainingSpec, source: ModelSource, start: Start
 ) -> Backend:
     """The backend with its weights: the checkpoint's own, where there is one."""
-    if start.checkpoint is None or not spec.do_train:
+    if start.checkpoint is None:
         return backend_class().load(spec, source)
     folder = start.checkpoint.folder
     try:
@@ -120,18 +147,18 @@ def load_backend(
     return backend
 
 
-def evaluation_settings(
-    spec: TrainingSpec, source: ModelSource, backend: Backend
-) -> EvaluationSettings:
-    """How every split is evaluated, while training and after it."""
-    generation = generation_settings(spec, source.generation_config, source.config)
-    return EvaluationSettings(
-        tokenizer=source.tokenizer,
-        padding=source.padding(spec, backend, spec.longest_generation),
-        batch_size=spec.per_device_eval_batch_size * backend.devices,
-        generation=generation if spec.predict_with_generate else None,
-        quiet=spec.disable_tqdm,
-    )
+@dataclass(frozen=True)
+class Ready:
+    """All that a run has before it computes anything."""
+
+    spec: TrainingSpec
+    claim: Claim
+    start: Start
+    source: ModelSource
+    splits: Mapping[str, Split]
+    backend: Backend
+    settings: EvaluationSettings
+    request: StopRequest
 
 
 @dataclass(frozen=True)
@@ -139,154 +166,128 @@ class Training:
     """What training came to."""
 
     total_steps: int = 0
-    steps: Sequence[StepRecord] = ()
-    evaluations: Sequence[Mapping[str, float]] = ()
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    saver: Saver | None = None
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    model_step: int | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    hooks: RunHooks | None = None
     """None: nothing was trained."""
 
 
-def train(
-    spec: TrainingSpec,
-    claim: Claim,
-    start: Start,
-    source: ModelSource,
-    splits: Mapping[str, Split],
-    backend: Backend,
-    settings: EvaluationSettings,
-) -> Training:
+def train(ready: Ready) -> Training:
     """Trains from where the run starts, or finds that nothing is left to train."""
-    split = splits["train"]
-    padding = source.padding(spec, backend, spec.max_target_length)
+    spec, start, backend = ready.spec, ready.start, ready.backend
+    split = ready.splits["train"]
+    padding = ready.source.padding(spec, backend, spec.max_target_length)
     plan = plan_of(spec, len(split.rows), backend.devices, padding)
-    identity = identity_of(plan, split.report.digest, source)
+    identity = identity_of(spec, plan, split.report.digest, ready.source)
+    if is_finished(start, identity, plan, ready.claim.folder):
+        tell(what_changed(start.published, spec))
+        return Training()
+    require_free_names(plan, start.step, ready.claim.folder)
+    hooks = hooks_of(ready, plan, identity)
+    record = hooks.record_
     if start.checkpoint is not None:
-        require_same_run(start.checkpoint.manifest.identity, identity)
-        if start.step >= plan.total_steps and (claim.folder / MODEL).exists():
-            say(f"{start.checkpoint.folder} is the end of this run: nothing to do.")
-            return finished_earlier(plan.total_steps, claim.folder)
         backend.restore(read_state(start.checkpoint, parameters=False))
         say(f"Resuming from {start.checkpoint.folder}.")
-    record = Record(
-        plan,
-        spec,
-        claim.folder,
-        first_step=start.step,
-        trainer_state=read_trainer_state(start.checkpoint) if start.checkpoint else {},
-    )
-    if spec.report_to == "tensorboard":
-        record.log_to_tensorboard(claim.stage / "runs")
-    saver = Saver(spec, claim.folder, identity, source, start.checkpoint)
-    judge = partial(judged, backend, splits, settings)
-    hooks = RunHooks(backend, record, saver, judge)
-    fit = backend.fit or partial(loop.fit, backend)
     try:
-        with stop_signals(hooks.ask_to_stop):
-            fit(split.rows, plan, hooks)
+        hooks.catch_up(plan)
+        if hooks.step < plan.total_steps:
+            (backend.fit or partial(loop.fit, backend))(split.rows, plan, hooks)
         record.log()
     finally:
         record.close()
-    if spec.load_best_model_at_end and record.best_checkpoint:
-        backend.restore(read_checkpoint(record.best_checkpoint)[0])
-    write_json(claim.stage / "trainer_state.json", record.trainer_state())
-    return Training(
-        total_steps=plan.total_steps,
-        steps=record.steps,
-        evaluations=record.evaluations,
-        metrics=record.train_metrics(len(split.rows)),
-        saver=saver,
+    step = restore_best(backend, record, hooks.saver)
+    metrics = record.train_metrics(len(split.rows))
+    return Training(plan.total_steps, identity, step, metrics, hooks)
+
+
+def hooks_of(ready: Ready, plan: Plan, identity: Mapping[str, Any]) -> RunHooks:
+    """The record and the checkpoints of the run, with what went before."""
+    spec, folder, checkpoint = ready.spec, ready.claim.folder, ready.start.checkpoint
+    state = read_trainer_state(checkpoint) if checkpoint else {}
+    past = read_past(checkpoint) if checkpoint else {}
+    record = Record(plan, spec, folder, ready.start.step, state, past)
+    saver = Saver(spec, folder, identity, ready.source, checkpoint)
+    if checkpoint is not None:
+        saver.warnings += find_best(record, checkpoint)
+        tell([*saver.warnings, *record.changed])
+    if spec.report_to == "tensorboard":
+        record.log_to_tensorboard(folder / "runs")
+    return RunHooks(
+        ready.backend, record, saver, ready.request, partial(judge_validation, ready)
     )
 
 
-def judged(
-    backend: Backend, splits: Mapping[str, Split], settings: EvaluationSettings
-) -> dict[str, float]:
+def judge_validation(ready: Ready) -> dict[str, Any]:
     """Metrics of the validation rows with the weights as they are."""
-    return evaluate(backend, splits["validation"], "eval", settings)
+    return evaluate(ready.backend, ready.splits["validation"], "eval", ready.settings)
 
 
-def finished_earlier(total_steps: int, folder: Path) -> Training:
-    """A report written anew still says how the model came about."""
-    if not (folder / REPORT_FILE).is_file():
-        return Training(total_steps)
-    earlier = RunReport.read(folder)
-    return Training(total_steps, earlier.steps, earlier.evaluations)
+def judge(ready: Ready, training: Training) -> dict[str, Any]:
+    """Metrics of the splits that are to be judged.
 
-
-class RunHooks:
-    """`Hooks` of a run: its record, its checkpoints, its evaluations, its stop."""
-
-    def __init__(self, backend: Backend, record: Record, saver: Saver, judge: Any):
-        self.step = record.first_step
-        self.backend = backend
-        self.record_ = record
-        self.saver = saver
-        self.judge = judge
-        """Evaluates the validation rows; returns their metrics."""
-        self.signal: signal.Signals | None = None
-
-    def ask_to_stop(self, signal_: signal.Signals) -> None:
-        self.signal = signal_
-        say(f"{signal_.name}: stopping after this step.")
-
-    @property
-    def stop(self) -> TrainingStopped | None:
-        if self.signal is None:
-            return None
-        done = f"Stopped after {self.record_.next_step} steps."
-        newest = self.saver.newest
-        how = f" To resume: --resume_from_checkpoint {newest}" if newest else ""
-        return TrainingStopped(f"{done}{how}", 128 + self.signal)
-
-    def record(self, batch: GlobalBatch, update: Update, learning_rate: float) -> None:
-        self.record_.add(batch, update, learning_rate, self.backend.compilations)
-
-    def log(self) -> None:
-        self.record_.log()
-
-    def evaluate(self) -> None:
-        self.record_.read()  # so that its wait is not counted as evaluation
-        with self.record_.clock.paused():
-            self.record_.log_metrics(self.judge())
-
-    def save(self) -> None:
-        self.record_.read()  # a NaN must not become a checkpoint
-        with self.record_.clock.paused():
-            self.saver.save(self.backend, self.record_)
+    Where nothing was trained, it is what an earlier run published that is judged.
+    """
+    spec, backend, splits = ready.spec, ready.backend, ready.splits
+    judges = spec.do_eval or spec.do_predict
+    published = None if training.hooks else ready.start.published
+    if judges and published is not None and published.model_step is not None:
+        backend.restore(read_published(ready.claim.folder))
+    metrics: dict[str, Any] = {}
+    try:
+        if spec.do_eval:
+            metrics |= judge_validation(ready)
+        if spec.do_predict:
+            into = ready.claim.stage if spec.predict_with_generate else None
+            metrics |= evaluate(
+                backend, splits["test"], "predict", ready.settings, into
+            )
+    except EvaluationLeft:
+        if training.hooks is not None:
+            training.hooks.stop_after_training()
+        said = "Stopped while evaluating; what stood before still stands."
+        raise TrainingStopped(said, ready.request.exit_status) from None
+    return metrics
 
 
 def report_of(
     name: str,
-    spec: TrainingSpec,
-    claim: Claim,
-    start: Start,
-    source: ModelSource,
+    ready: Ready,
     training: Training,
-    metrics: Mapping[str, float],
+    metrics: Mapping[str, Any],
 ) -> RunReport:
     """What the run says of itself, but for the machine and the files."""
-    saved = training.saver.warnings if training.saver else []
-    return RunReport(
+    start = ready.start
+    report = RunReport(
         trainer=name,
-        spec=spec.as_dict(),
-        spec_hash=spec.hash,
+        spec=ready.spec.as_dict(),
+        spec_hash=ready.spec.hash,
         total_steps=training.total_steps,
-        resumed_at=start.step if start.checkpoint and spec.do_train else None,
-        steps=list(training.steps),
-        evaluations=[dict(found) for found in training.evaluations],
+        identity=dict(training.identity),
+        model_step=training.model_step,
         metrics=dict(metrics),
-        warnings=[*claim.warnings, *start.warnings, *source.warnings, *saved],
+        warnings=[*ready.claim.warnings, *start.warnings, *ready.source.warnings],
     )
+    if training.hooks is not None:
+        record = training.hooks.record_
+        report.resumed_at = start.step if start.checkpoint else None
+        report.steps = record.steps
+        report.evaluations = record.evaluations
+        report.changes = record.changes
+        report.files = record.event_files()
+        report.warnings += training.hooks.saver.warnings
+    return report
 
 
-def write_model_folder(
-    stage: Path,
-    source: ModelSource,
-    backend: Backend,
-    report: RunReport,
-) -> None:
-    """The folder that `from_pretrained` opens, and its model card."""
-    source.save_settings(stage)
-    write_model(stage, backend.state())
-    card = model_card(TrainingSpec(**report.spec), report.trainer, report.metrics)
-    (stage / "README.md").write_text(card, encoding="utf-8")
+def publish_results(ready: Ready, training: Training, report: RunReport) -> None:
+    """Everything into the output folder: model, results, and the report of it all."""
+    stage, hooks = ready.claim.stage, training.hooks
+    if hooks is not None:
+        ready.source.save_settings(stage)
+        write_model(stage, ready.backend.state())
+        state = json_of(hooks.record_.trainer_state())  # sorted, as after a resume
+        (stage / STATE).write_text(state, encoding="utf-8")
+    write_results(stage, report)
+    publish(stage, ready.claim.folder)
+    if hooks is not None:
+        hooks.saver.finish(hooks.record_.best_checkpoint)

@@ -1,32 +1,54 @@
-"""What SIGTERM and Ctrl-C do to a run."""
+"""What SIGTERM, Ctrl-C and a closed terminal do to a run."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+
+from reference_trainers.report.progress import say
+
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class StopRequest:
+    """Whether a signal has asked the run to stop."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+
+    @property
+    def asked(self) -> bool:
+        return self.signal is not None
+
+    @property
+    def exit_status(self) -> int:
+        """128 + the signal's number, as a shell would report it."""
+        assert self.signal is not None
+        return 128 + self.signal
+
+    def ask(self, number: signal.Signals) -> None:
+        """Another signal changes nothing: what the first is saving would be lost."""
+        again = "already stopping" if self.asked else "stopping"
+        self.signal = self.signal or number
+        say(f"{number.name}: {again}; what is finished is saved first.")
 
 
 @contextmanager
-def stop_signals(ask: Callable[[signal.Signals], None]) -> Iterator[None]:
-    """While inside, the first SIGTERM or Ctrl-C asks; the second acts as ever."""
+def stop_signals() -> Iterator[StopRequest]:
+    """While inside, a signal asks the run to stop, and does nothing else."""
+    request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python handles signals in its main thread only
+        yield request  # Python handles signals in its main thread only
         return
-    before = {kind: signal.getsignal(kind) for kind in (signal.SIGTERM, signal.SIGINT)}
-
-    def restore() -> None:
+    before = {kind: signal.getsignal(kind) for kind in STOPPING}
+    # nohup, or a shell in the background, had one ignored: it stays ignored
+    before = {kind: was for kind, was in before.items() if was != signal.SIG_IGN}
+    for kind in before:
+        signal.signal(kind, lambda number, frame: request.ask(signal.Signals(number)))
+    try:
+        yield request
+    finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
-
-    def handle(number: int, frame: object) -> None:
-        restore()
-        ask(signal.Signals(number))
-
-    for kind in before:
-        signal.signal(kind, handle)
-    try:
-        yield
-    finally:
-        restore()

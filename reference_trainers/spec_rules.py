@@ -154,6 +154,10 @@ def _check_sources(spec: TrainingSpec) -> None:
             )
 
 
+# What an evaluation can find, by the names that follow "eval_"
+METRICS = ("loss", "rouge1", "rouge2", "rougeL", "rougeLsum", "gen_len")
+
+
 def _check_best_model(spec: TrainingSpec) -> None:
     if spec.eval_strategy == "no" or spec.eval_strategy != spec.save_strategy:
         raise InputError(
@@ -161,10 +165,16 @@ def _check_best_model(spec: TrainingSpec) -> None:
             "the same value, steps or epoch."
         )
     every = spec.eval_steps or spec.logging_steps
-    if spec.eval_strategy == "steps" and spec.save_steps % every:
+    shares = min(every, spec.save_steps) < 1  # of all steps: `plan_of` knows those
+    if spec.eval_strategy == "steps" and not shares and spec.save_steps % every:
         raise InputError(
             f"--save_steps {spec.save_steps:g}: with --load_best_model_at_end it "
             f"must be a multiple of --eval_steps ({every:g})."
+        )
+    if spec.best_metric not in METRICS:
+        raise InputError(
+            f"--metric_for_best_model {spec.metric_for_best_model}: no such metric; "
+            f"there are {', '.join(METRICS)}."
         )
     if spec.best_metric != "loss" and not spec.predict_with_generate:
         raise InputError(

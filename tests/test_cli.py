@@ -211,14 +211,14 @@ def test_a_stopped_run_is_128_and_the_signal(capsys):
     assert capsys.readouterr().err == "Stopped.\n"
 
 
-@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_outside_of_training(capsys, kind):
     before = signal.getsignal(kind)
     killed = SomeTrainer(lambda: os.kill(os.getpid(), kind))
     with pytest.raises(SystemExit) as ended:
         cli.main(killed, [])
     assert ended.value.code == 128 + kind
-    assert capsys.readouterr().err.startswith(f"{kind.name}: stopped. ")
+    assert capsys.readouterr().err.startswith(f"{kind.name}: stopped before")
     assert signal.getsignal(kind) == before
 
 

@@ -29,7 +29,7 @@ def checkpoints(output_dir: Path) -> list[tuple[int, Path]]:
 def find_newest_sound(output_dir: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest that is sound, and a warning for each newer one that is damaged.
 
-    Run `files.sweep` before it: that may put one back.
+    Run `folder.sweep` before it: that may put one back.
     """
     warnings: list[str] = []
     for _, folder in reversed(checkpoints(output_dir)):
@@ -38,6 +38,14 @@ def find_newest_sound(output_dir: Path) -> tuple[Checkpoint | None, list[str]]:
         except CheckpointError as error:
             warnings.append(f"{error} It is passed over.")
     return None, warnings
+
+
+def sound(folder: Path) -> Checkpoint | None:
+    """The checkpoint in `folder`; None where there is none, or a damaged one."""
+    try:
+        return verify_checkpoint(folder)
+    except CheckpointError:
+        return None
 
 
 def rotate(output_dir: Path, limit: int | None, keep: Iterable[Path]) -> None:

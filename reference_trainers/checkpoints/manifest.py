@@ -13,11 +13,12 @@ from typing import Any
 from reference_trainers.errors import InputError
 from reference_trainers.files import json_of
 
-VERSION = 1  # of the manifest; raised when a reader of the old one would misread it
+VERSION = 2  # of the manifest; raised when a reader of the old one would misread it
 MANIFEST = "manifest.json"
 MODEL = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 TRAINER_STATE = "trainer_state.json"
+STEPS = "steps.json"  # the report's steps and evaluations up to here
 CHECKPOINT_NAME = re.compile(r"checkpoint-(0|[1-9][0-9]*)")
 
 

@@ -4,39 +4,45 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file
-
-from reference_trainers.checkpoints.keep import find_newest_sound
+from reference_trainers.checkpoints.keep import (
+    checkpoints,
+    find_newest_sound,
+    sound,
+)
 from reference_trainers.checkpoints.manifest import (
+    CHECKPOINT_NAME,
     MANIFEST,
-    MODEL,
-    OPTIMIZER,
-    TRAINER_STATE,
     Checkpoint,
     CheckpointError,
-    Manifest,
     verify_checkpoint,
 )
-from reference_trainers.checkpoints.write import EXP_AVG, EXP_AVG_SQ
 from reference_trainers.errors import InputError
 from reference_trainers.files import json_of
 from reference_trainers.folder import Claim
 from reference_trainers.models.source import ModelSource
-from reference_trainers.protocols import State
 from reference_trainers.recipe.plan import Plan
+from reference_trainers.report.progress import say
+from reference_trainers.results import RunReport
 from reference_trainers.spec import TrainingSpec
+
+# Flags that are, with the rows and the seed, what makes a run that run
+LOSS_AND_OPTIMIZER = (
+    *("dtype", "bf16", "label_smoothing_factor", "ignore_pad_token_for_loss"),
+    *("adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay", "max_grad_norm"),
+)
 
 
 @dataclass(frozen=True)
 class Start:
-    """How a run starts: from a checkpoint, or, without one, anew."""
+    """How a run starts: from a checkpoint, from what was published, or anew."""
 
     checkpoint: Checkpoint | None = None
+    published: RunReport | None = None
+    """Of an earlier run in the output folder, to which this one belongs or adds."""
     warnings: tuple[str, ...] = ()
     """One for each newer checkpoint that is damaged."""
 
@@ -49,26 +55,78 @@ def start_of(spec: TrainingSpec, claim: Claim) -> Start:
     """Decides how a run starts. The order is important.
 
     1. `resume_from_checkpoint`: from the checkpoint that it names; `true`, `latest` or
-       a folder of checkpoints stand for the newest sound one there. None: an error.
+       a folder of checkpoints stand for the newest sound one there. None: an error;
+       another run in the output folder, or newer checkpoints of the same: an error.
     2. `overwrite_output_dir`, or an output folder that is empty: anew.
-    3. The output folder holds checkpoints: from the newest sound one.
-    4. It holds none that is sound, and is not empty: an error.
+    3. Nothing is to be trained, and the output folder holds results of this model:
+       they are added to. Those of another, or an unfinished training: an error.
+    4. The output folder holds checkpoints: from the newest sound one.
+    5. It holds none, but a finished training: there may be nothing left to train.
+    6. It holds neither, and is not empty: an error.
 
     Every file of the checkpoint is hashed here, and nowhere else. Raises `InputError`.
     """
     if spec.resume_from_checkpoint is not None:
-        return named(spec.resume_from_checkpoint, claim.folder)
+        start = named(spec.resume_from_checkpoint, claim.folder)
+        if start.checkpoint is not None and not spec.overwrite_output_dir:
+            require_own_folder(spec, start.checkpoint, claim)
+        published = None if spec.overwrite_output_dir else claim.report
+        return replace(start, published=published)
     if spec.overwrite_output_dir or not claim.occupied:
         return Start()
+    if not spec.do_train and (claim.report or checkpoints(claim.folder)):
+        return Start(published=published_of(spec, claim))
     newest, warnings = find_newest_sound(claim.folder)
     if newest is not None:
-        return Start(newest, tuple(warnings))
+        return Start(newest, claim.report, tuple(warnings))
+    if not warnings and claim.report and claim.report.model_step is not None:
+        return Start(published=claim.report)
     sound = " other" if warnings else ""
     why = " ".join([*warnings, f"{claim.folder} holds no{sound} checkpoint"])
     raise InputError(
         f"{why} and is not empty. Name another --output_dir, "
         "or pass --overwrite_output_dir."
     )
+
+
+def published_of(spec: TrainingSpec, claim: Claim) -> RunReport:
+    """The earlier results that an evaluation is added to. Raises `InputError`."""
+    report, folder = claim.report, claim.folder
+    if report is None:
+        raise InputError(
+            f"--output_dir {folder}: a training there has not finished. Finish it with "
+            "--do_train; or name another --output_dir, and what to evaluate by "
+            "--resume_from_checkpoint."
+        )
+    judged, asked = report.spec["model_name_or_path"], spec.model_name_or_path
+    if asked != judged and Path(asked or "").expanduser().resolve() != folder.resolve():
+        raise InputError(
+            f"--output_dir {folder}: holds results that began with {judged}, and "
+            f"--model_name_or_path is {asked}. Name another --output_dir."
+        )
+    return report
+
+
+def require_own_folder(spec: TrainingSpec, named: Checkpoint, claim: Claim) -> None:
+    """Raises `InputError` where resuming would cost what stands in the folder."""
+    way_out = "Name another --output_dir, or pass --overwrite_output_dir"
+    where = f"--resume_from_checkpoint {named.folder}: {claim.folder}"
+    if not spec.do_train and claim.report:
+        raise InputError(f"{where} holds the results of a run already. {way_out}.")
+    if named.folder.parent.resolve() == claim.folder.resolve():
+        newer = [p for step, p in checkpoints(claim.folder) if step > named.step]
+        found = next(filter(None, map(sound, reversed(newer))), None)
+    else:
+        found, _ = find_newest_sound(claim.folder)
+    earlier = claim.report.identity if claim.report else {}
+    identity = found.manifest.identity if found else earlier
+    if identity and differences(identity, named.manifest.identity):
+        raise InputError(f"{where} holds another run. {way_out}.")
+    if spec.do_train and found is not None and found.step > named.step:
+        raise InputError(
+            f"{where} holds {found.folder.name}, which is newer and would be lost. "
+            f"Leave the flag out to resume from it. {way_out}, to go back."
+        )
 
 
 def named(value: str, output_dir: Path) -> Start:
@@ -80,7 +138,7 @@ def named(value: str, output_dir: Path) -> Start:
             return Start(verify_checkpoint(meant))
         found, warnings = find_newest_sound(meant)
         if found is not None:
-            return Start(found, tuple(warnings))
+            return Start(found, warnings=tuple(warnings))
         if not latest and not warnings:
             verify_checkpoint(meant)  # says what the folder is, or that there is none
     except CheckpointError as error:
@@ -91,14 +149,46 @@ def named(value: str, output_dir: Path) -> Start:
     )
 
 
-def identity_of(plan: Plan, data_digest: str, source: ModelSource) -> dict[str, Any]:
+def identity_of(
+    spec: TrainingSpec, plan: Plan, data_digest: str, source: ModelSource
+) -> dict[str, Any]:
     """What may not change at a resume; all else may."""
     return {
         "data_digest": data_digest,
         "global_batch": plan.global_batch,
         "model_type": source.config.model_type,
         "seed": plan.seed,
+        **{name: getattr(spec, name) for name in LOSS_AND_OPTIMIZER},
     }
+
+
+def is_finished(
+    start: Start, identity: Mapping[str, Any], plan: Plan, folder: Path
+) -> bool:
+    """Whether what was published is the end of this run, or there is more to train.
+
+    Raises `InputError` where what there is to start from is of another run.
+    """
+    report, checkpoint = start.published, start.checkpoint
+    if checkpoint is not None:
+        require_same_run(checkpoint.manifest.identity, identity)
+    if report is not None and report.model_step is not None:
+        same = not differences(report.identity, identity)
+        if same and report.total_steps >= plan.total_steps:
+            say(f"{folder} holds the end of this run: nothing to do.")
+            return True
+        if checkpoint is None:
+            require_same_run(report.identity, identity)
+            raise InputError(
+                f"--output_dir {folder}: {report.total_steps} steps are finished, "
+                "and no checkpoint is left to go on from. Name another --output_dir."
+            )
+    if checkpoint is not None and checkpoint.step > plan.total_steps:
+        raise InputError(
+            f"{checkpoint.folder} is beyond the {plan.total_steps} steps of this run. "
+            "Ask for more, or name another --output_dir."
+        )
+    return False
 
 
 def require_same_run(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -106,91 +196,37 @@ def require_same_run(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
 
     Nested fields are compared, and named, one by one: `model.d_model`.
     """
+    if found := differences(saved, now):
+        raise InputError(
+            f"The checkpoint is of another run: {'; '.join(found)}. "
+            "Give what that run was given, or begin a new run from these weights: "
+            "--model_name_or_path CHECKPOINT, with another --output_dir."
+        )
+
+
+def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Each field in which two identities differ, with both values."""
     before = dict(_flat(json.loads(json_of(saved))))
     after = dict(_flat(json.loads(json_of(now))))
-    differences = [
+    return [
         f"{name} was {before.get(name, 'absent')} and is {after.get(name, 'absent')}"
         for name in sorted({*before, *after})
         if name not in before or name not in after or before[name] != after[name]
     ]
-    if differences:
-        raise InputError(
-            f"The checkpoint is of another run: {'; '.join(differences)}. "
-            "Give what that run was given, or start anew in another --output_dir."
-        )
 
 
-def require_shapes(folder: Path, wanted: Mapping[str, tuple[int, ...]]) -> None:
-    """Raises InputError unless a checkpoint has these parameters, of these shapes.
-
-    Moments must fit too, where there are any. Reads the headers of the files alone.
-    """
-    moments = _shapes_in(folder / OPTIMIZER)
-    for prefix, shapes in (
-        ("", _shapes_in(folder / MODEL)),
-        (EXP_AVG, dict(_under(EXP_AVG, moments))),
-        (EXP_AVG_SQ, dict(_under(EXP_AVG_SQ, moments))),
-    ):
-        if prefix and not shapes:
+def require_free_names(plan: Plan, first_step: int, folder: Path) -> None:
+    """Raises `InputError` where a checkpoint will have the name of a user's folder."""
+    for path in folder.iterdir():
+        name = CHECKPOINT_NAME.fullmatch(path.name)
+        if name is None or (path / MANIFEST).is_file():
             continue
-        for name in sorted({*shapes, *wanted}):
-            found, expected = _shape_text(shapes, name), _shape_text(wanted, name)
-            if found != expected:
-                raise InputError(
-                    f"{folder} is of another model: {prefix}{name} is {found} "
-                    f"there and {expected} in this model."
-                )
-
-
-def read_checkpoint(folder: Path) -> tuple[State, dict[str, Any], Manifest]:
-    """What `write_checkpoint` was given: state, trainer_state.json and manifest.
-
-    Raises CheckpointError, as `verify_checkpoint` does, before anything is loaded.
-    """
-    checkpoint = verify_checkpoint(folder)
-    state = read_state(checkpoint, parameters=True)
-    return state, read_trainer_state(checkpoint), checkpoint.manifest
-
-
-def read_state(checkpoint: Checkpoint, parameters: bool) -> State:
-    """The moments of a verified checkpoint, and its parameters if asked for."""
-    folder = checkpoint.folder
-    try:
-        moments = load_file(folder / OPTIMIZER)
-        return State(
-            parameters=load_file(folder / MODEL) if parameters else {},
-            exp_avg=dict(_under(EXP_AVG, moments)),
-            exp_avg_sq=dict(_under(EXP_AVG_SQ, moments)),
-            updates=checkpoint.manifest.updates,
-        )
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(folder, f"cannot be read ({error})") from error
-
-
-def read_trainer_state(checkpoint: Checkpoint) -> dict[str, Any]:
-    try:
-        return json.loads((checkpoint.folder / TRAINER_STATE).read_bytes())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(checkpoint.folder, f"cannot be read ({error})") from error
-
-
-def _shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
-    try:
-        with safe_open(path, "numpy") as file:
-            names = list(file.keys())
-            return {name: tuple(file.get_slice(name).get_shape()) for name in names}
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(path.parent, f"cannot be read ({error})") from error
-
-
-def _under(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if name.startswith(prefix):
-            yield name.removeprefix(prefix), value
-
-
-def _shape_text(shapes: Mapping[str, tuple[int, ...]], name: str) -> str:
-    return str(tuple(shapes[name])) if name in shapes else "absent"
+        step = int(name[1])
+        if first_step < step <= plan.total_steps and plan.saves_after(step - 1):
+            raise InputError(
+                f"--output_dir {folder}: {path.name} there is no checkpoint of these "
+                "trainers and would be replaced. Move it away, or name another folder."
+            )
 
 
 def _flat(content: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:

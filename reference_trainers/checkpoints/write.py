@@ -6,10 +6,11 @@ lies in the folder is never opened.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -24,6 +25,7 @@ from reference_trainers.checkpoints.manifest import (
     MANIFEST,
     MODEL,
     OPTIMIZER,
+    STEPS,
     TRAINER_STATE,
     Checkpoint,
     FileRecord,
@@ -37,12 +39,13 @@ from reference_trainers.files import (
     json_of,
     temporary_sibling,
 )
-from reference_trainers.folder import remove_results
-from reference_trainers.models.source import ModelSource
 from reference_trainers.protocols import Backend, State
 from reference_trainers.report.progress import say
 from reference_trainers.report.record import Record
 from reference_trainers.spec import TrainingSpec
+
+if TYPE_CHECKING:
+    from reference_trainers.models.source import ModelSource
 
 EXP_AVG, EXP_AVG_SQ = "exp_avg.", "exp_avg_sq."
 
@@ -63,7 +66,7 @@ def write_checkpoint(
 
     `write_model_files` adds configuration and tokenizer files to the folder it is
     given. A checkpoint that stands at `folder` is replaced; if the process dies
-    between the two renames, `files.sweep` puts it back.
+    between the two renames, `folder.sweep` puts it back.
 
     Raises CheckpointWriteFailed where the system refuses; nothing is left behind then.
     """
@@ -134,6 +137,8 @@ def _records(folder: Path) -> dict[str, FileRecord]:
 def _put_in_place(written: Path, folder: Path) -> None:
     replaced = temporary_sibling(folder, "replaced")
     if os.path.lexists(folder):
+        if not (folder / MANIFEST).is_file():
+            raise OSError(f"{folder.name} there is not one of ours")
         delete_tree(replaced)
         folder.rename(replaced)
     try:
@@ -156,6 +161,7 @@ class Saver:
 
     Once something new stands in its place, what an earlier run left goes: everything
     where the run starts anew, else the checkpoints of steps that it goes through again.
+    What an earlier run left is what its report and its manifests say, and no more.
     """
 
     def __init__(
@@ -171,6 +177,7 @@ class Saver:
         self.identity = identity
         self.source = source
         self.newest = resumed.folder if resumed else None
+        self.newest_step = resumed.step if resumed else 0
         self.warnings: list[str] = []
         self._resumed = resumed
         self._replaced = False
@@ -178,39 +185,46 @@ class Saver:
     def save(self, backend: Backend, record: Record) -> None:
         """Writes the checkpoint of the step that `record` has reached."""
         target = self.folder / f"checkpoint-{record.next_step}"
+        best = record.best_checkpoint
+
+        def write_other_files(folder: Path) -> None:
+            self.source.save_settings(folder)
+            steps = json.dumps(record.past())
+            (folder / STEPS).write_text(steps, encoding="utf-8")
+
         try:
             write_checkpoint(
                 target,
                 backend.state(),
                 record.trainer_state(),
                 self.identity,
-                self.source.save_settings,
+                write_other_files,
             )
-            self.newest = target
-            self.replace_older_run()
-            kept = [path for path in (target, record.best_checkpoint) if path]
+            self.newest, self.newest_step = target, record.next_step
+            self.replace_older_run(best)
+            kept = [path for path in (target, best) if path]
             rotate(self.folder, self.spec.save_total_limit, kept)
         except OSError as error:
             self.warnings.append(str(error))
             say(f"{error} Training continues; older checkpoints still stand.")
 
-    def replace_older_run(self, keep: Iterable[str] = ()) -> None:
-        """Removes what an earlier run left, once; `keep` names files that are new."""
+    def finish(self, best: Path | None) -> None:
+        """What an earlier run left goes, now that the results are published."""
+        try:
+            self.replace_older_run(best)
+        except OSError as error:
+            say(f"{error}: an older checkpoint stays.")
+
+    def replace_older_run(self, best: Path | None) -> None:
+        """Removes what an earlier run left, once; `best` is of this run."""
         if self._replaced:
             return
-        kept = {path.name for path in (self.newest, self._named()) if path}
+        resumed = self._resumed.folder if self._resumed else None
+        kept = {path.resolve() for path in (self.newest, resumed, best) if path}
         start = self._resumed.step if self._resumed else -1
         for step, path in checkpoints(self.folder):
             ours = (path / MANIFEST).is_file()
             newer = step > start or self.spec.overwrite_output_dir
-            if ours and newer and path.name not in kept:
+            if ours and newer and path.resolve() not in kept:
                 remove(path)
-        if self.spec.overwrite_output_dir:
-            remove_results(self.folder, set(keep))
         self._replaced = True
-
-    def _named(self) -> Path | None:
-        """The checkpoint that the run resumed from, if it lies in this folder."""
-        if self._resumed and self._resumed.folder.parent.samefile(self.folder):
-            return self._resumed.folder
-        return None

@@ -6,6 +6,7 @@ Reads Hugging Face layout only (config.json and safetensors); never a pickle.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from safetensors.numpy import load_file
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from reference_trainers.errors import InputError, sentence_of
+from reference_trainers.files import files_in
 from reference_trainers.models.t5 import t5_initial_weights
 from reference_trainers.models.vocabulary import with_more_tokens
 from reference_trainers.recipe.plan import Padding
@@ -113,6 +115,12 @@ class ModelSource:
         self.config.save_pretrained(folder)
         self.generation_config.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+
+    def settings_names(self) -> set[str]:
+        """The names of the files that `save_settings` writes."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_settings(Path(folder))
+            return {*files_in(Path(folder))}
 
     def with_weights_of(self, folder: Path) -> ModelSource:
         """The same model with the weights in `folder`, a checkpoint say."""

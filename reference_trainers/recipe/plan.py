@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reference_trainers.errors import InputError
 from reference_trainers.recipe.schedule import (
     interval_of,
     learning_rate,
@@ -49,6 +50,8 @@ class Plan:
     logging_steps: int
     eval_steps: int | None
     """Steps between evaluations; None: none while training."""
+    evaluates_last: bool
+    """After the last step too: an epoch that is cut short ends there."""
     save_steps: int | None
     """Steps between checkpoints; None: none while training."""
     padding: Padding
@@ -89,7 +92,8 @@ class Plan:
         return (step + 1) % self.logging_steps == 0
 
     def evaluates_after(self, step: int) -> bool:
-        return self._due(self.eval_steps, step)
+        last = self.evaluates_last and step + 1 == self.total_steps
+        return last or self._due(self.eval_steps, step)
 
     def saves_after(self, step: int) -> bool:
         """Also after the last step, as transformers does."""
@@ -113,7 +117,7 @@ def plan_of(spec: TrainingSpec, rows: int, devices: int, padding: Padding) -> Pl
             return None
         return epoch if strategy == "epoch" else interval_of(every, steps)
 
-    return Plan(
+    plan = Plan(
         rows=rows,
         per_device_batch=spec.per_device_train_batch_size,
         devices=devices,
@@ -125,6 +129,20 @@ def plan_of(spec: TrainingSpec, rows: int, devices: int, padding: Padding) -> Pl
         lr_scheduler_type=spec.lr_scheduler_type,
         logging_steps=interval_of(spec.logging_steps, steps),
         eval_steps=interval(spec.eval_strategy, spec.eval_steps or spec.logging_steps),
+        evaluates_last=spec.eval_strategy == "epoch",
         save_steps=interval(spec.save_strategy, spec.save_steps),
         padding=padding,
     )
+    if spec.load_best_model_at_end:
+        require_judged_checkpoints(plan)
+    return plan
+
+
+def require_judged_checkpoints(plan: Plan) -> None:
+    """Raises `InputError` unless every checkpoint is evaluated."""
+    evaluated, saved = plan.eval_steps or 1, plan.save_steps or 1
+    if saved % evaluated:
+        raise InputError(
+            f"--save_steps: a checkpoint every {saved} steps and an evaluation every "
+            f"{evaluated}; --load_best_model_at_end needs one wherever it saves."
+        )

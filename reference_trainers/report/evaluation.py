@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,22 @@ import numpy as np
 
 from reference_trainers.data.batches import NO_TARGET, eval_batches
 from reference_trainers.data.rows import Split
-from reference_trainers.models.generation import GenerationSettings
+from reference_trainers.models.generation import (
+    GenerationSettings,
+    generation_settings,
+)
+from reference_trainers.models.source import ModelSource
 from reference_trainers.protocols import Backend
 from reference_trainers.recipe.plan import Padding
 from reference_trainers.report.clock import Clock
-from reference_trainers.report.progress import progress_bar
+from reference_trainers.report.progress import progress_bar, say
 from reference_trainers.report.rouge import Rouge
 from reference_trainers.results import PREDICTIONS_FILE, PREDICTIONS_JSONL, one_line
+from reference_trainers.spec import TrainingSpec
+
+
+class EvaluationLeft(Exception):
+    """A stop was asked for: the evaluation under way has no result."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,26 @@ class EvaluationSettings:
     generation: GenerationSettings | None
     """None: loss only."""
     quiet: bool
+    stopped: Callable[[], bool] = lambda: False
+    """Asked before every batch."""
+
+
+def evaluation_settings(
+    spec: TrainingSpec,
+    source: ModelSource,
+    backend: Backend,
+    stopped: Callable[[], bool],
+) -> EvaluationSettings:
+    """How every split is evaluated, while training and after it."""
+    generation = generation_settings(spec, source.generation_config, source.config)
+    return EvaluationSettings(
+        tokenizer=source.tokenizer,
+        padding=source.padding(spec, backend, spec.longest_generation),
+        batch_size=spec.per_device_eval_batch_size * backend.devices,
+        generation=generation if spec.predict_with_generate else None,
+        quiet=spec.disable_tqdm,
+        stopped=stopped,
+    )
 
 
 def evaluate(
@@ -41,10 +71,11 @@ def evaluate(
     prefix: str,
     settings: EvaluationSettings,
     predictions: Path | None = None,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Metrics with their prefix; the generated texts go into the folder `predictions`.
 
-    The loss is the summed token loss over the tokens of the whole split.
+    The loss is the summed token loss over the tokens of the whole split; None where it
+    is not finite, which JSON can't say. Raises `EvaluationLeft`.
     """
     clock = Clock()
     loss, tokens, lengths, rouge = 0.0, 0, 0, Rouge()
@@ -55,6 +86,8 @@ def evaluate(
         if predictions is not None:
             files = stack.enter_context(_PredictionFiles(predictions))
         for row_ids, batch in progress_bar(batches, total, prefix, settings.quiet):
+            if settings.stopped():
+                raise EvaluationLeft
             batch_loss, batch_tokens = backend.evaluate(batch)
             loss, tokens = loss + batch_loss, tokens + batch_tokens
             if settings.generation is None:
@@ -72,7 +105,10 @@ def evaluate(
                 if files:
                     files.write(int(row), text, reference)
     seconds = clock.elapsed()
-    metrics: dict[str, float] = {"loss": loss / max(1, tokens)}
+    finite = math.isfinite(loss)
+    if not finite:
+        say(f"{prefix}_loss is {loss:g}: it is left out, and is never the best.")
+    metrics: dict[str, Any] = {"loss": loss / max(1, tokens) if finite else None}
     if settings.generation is not None:
         metrics |= rouge.scores()
         metrics["gen_len"] = round(float(lengths) / len(split.rows), 4)

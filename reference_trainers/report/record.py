@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,19 @@ from tqdm import tqdm
 
 from reference_trainers.data.batches import GlobalBatch
 from reference_trainers.errors import InputError
+from reference_trainers.files import files_in
 from reference_trainers.protocols import Update
 from reference_trainers.recipe.plan import Plan
 from reference_trainers.report.clock import Clock
 from reference_trainers.report.progress import say
 from reference_trainers.results import StepRecord, row_ids_of
 from reference_trainers.spec import TrainingSpec
+
+# A run may be resumed with others of these: the report says where
+MAY_CHANGE = (
+    *("learning_rate", "lr_scheduler_type", "warmup_steps", "warmup_ratio"),
+    *("num_train_epochs", "max_steps"),
+)
 
 
 class Record:
@@ -31,22 +38,29 @@ class Record:
         folder: Path,
         first_step: int = 0,
         trainer_state: Mapping[str, Any] | None = None,
+        steps: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
     ):
-        """`trainer_state` is that of the checkpoint that a run resumes from."""
-        before = trainer_state or {}
+        """`trainer_state` and `steps` are of the checkpoint that a run resumes from."""
+        before, known = trainer_state or {}, steps or {}
         self.plan = plan
         self.spec = spec
         self.folder = folder
         self.first_step = first_step
-        self.steps: list[StepRecord] = []
-        self.evaluations: list[dict[str, float]] = []
+        self.steps = [StepRecord(**step) for step in known.get("steps", [])]
+        """Of the run from its beginning, whoever made them."""
+        self.evaluations: list[dict[str, Any]] = list(known.get("evaluations", []))
         self.log_history: list[dict[str, Any]] = list(before.get("log_history", []))
         """As transformers' trainer_state.json has it."""
         self.best_metric: float | None = before.get("best_metric")
         self.best_step: int | None = before.get("best_global_step")
+        self.best_checkpoint: Path | None = None
+        self.changes: list[dict[str, Any]] = list(known.get("changes", []))
+        if self.changed_flags(known):
+            self.changes.append({"step": first_step, **self.changed_flags(known)})
+        self._before = len(self.steps)
         self._pending: list[tuple[StepRecord, Update]] = []
-        self._logged = 0
+        self._logged: int = known.get("logged", 0)
         self._compilations = 0
         self.clock = clock or Clock()
         self._bar = tqdm(
@@ -57,17 +71,25 @@ class Record:
             disable=spec.disable_tqdm or not sys.stderr.isatty(),
         )
         self._board: Any = None
+        self._boards_before: set[str] = set()
 
     def log_to_tensorboard(self, folder: Path) -> None:
         """Also writes every log line as TensorBoard events into `folder`."""
         # Here, because it loads TensorFlow where that is installed
         from tensorboard.summary import Writer
 
+        self._boards_before = {*files_in(self.folder)}
         self._board = Writer(str(folder))
 
     @property
     def next_step(self) -> int:
-        return self.first_step + len(self.steps) + len(self._pending)
+        new = len(self.steps) - self._before + len(self._pending)
+        return self.first_step + new
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether the weights as they are have been evaluated."""
+        return any(found["step"] == self.next_step for found in self.evaluations)
 
     def add(
         self,
@@ -129,7 +151,7 @@ class Record:
         }
         self._add_to_history("train", values, last.step + 1)
 
-    def log_metrics(self, metrics: dict[str, float]) -> None:
+    def log_metrics(self, metrics: dict[str, Any]) -> None:
         """An evaluation while training."""
         self.read()
         step = self.next_step
@@ -140,24 +162,12 @@ class Record:
         if self.spec.load_best_model_at_end and self.plan.saves_after(step - 1):
             self._keep_best(metrics, step)
 
-    def _keep_best(self, metrics: dict[str, float], step: int) -> None:
-        name = f"eval_{self.spec.best_metric}"
-        if name not in metrics:
-            known = ", ".join(key.removeprefix("eval_") for key in metrics)
-            raise InputError(
-                f"--metric_for_best_model {self.spec.metric_for_best_model}: "
-                f"no such metric; there are: {known}."
-            )
-        value, best = metrics[name], self.best_metric
+    def _keep_best(self, metrics: Mapping[str, Any], step: int) -> None:
+        value, best = metrics[f"eval_{self.spec.best_metric}"], self.best_metric
         sign = 1 if self.spec.more_is_better else -1
-        if best is None or sign * value > sign * best:
+        if value is not None and (best is None or sign * value > sign * best):
             self.best_metric, self.best_step = value, step
-
-    @property
-    def best_checkpoint(self) -> Path | None:
-        if self.best_step is None:
-            return None
-        return self.folder / f"checkpoint-{self.best_step}"
+            self.best_checkpoint = self.folder / f"checkpoint-{step}"
 
     def trainer_state(self) -> dict[str, Any]:
         """trainer_state.json, in the fields of transformers' TrainerState."""
@@ -176,27 +186,63 @@ class Record:
             "log_history": self.log_history,
         }
 
-    def _add_to_history(self, split: str, values: dict[str, float], step: int) -> None:
+    def past(self) -> dict[str, Any]:
+        """What a run that resumes must know of this one, beside `trainer_state`."""
+        return {
+            "recipe": {name: getattr(self.spec, name) for name in MAY_CHANGE},
+            "changes": self.changes,
+            "steps": [asdict(step) for step in self.steps],
+            "logged": self._logged,
+            "evaluations": self.evaluations,
+        }
+
+    def changed_flags(self, past: Mapping[str, Any]) -> dict[str, list[Any]]:
+        """Flags of the recipe that are not those of the run before: both values."""
+        before = past.get("recipe", {})
+        both = {name: [was, getattr(self.spec, name)] for name, was in before.items()}
+        return {name: [was, now] for name, (was, now) in both.items() if was != now}
+
+    @property
+    def changed(self) -> list[str]:
+        """A sentence on what changed where the run was resumed."""
+        here = [change for change in self.changes if change["step"] == self.first_step]
+        flags = {
+            n: both for change in here for n, both in change.items() if n != "step"
+        }
+        if not flags:
+            return []
+        told = (f"{name} was {was} and is {now}" for name, (was, now) in flags.items())
+        return [f"From step {self.first_step} on, {', '.join(told)}."]
+
+    def event_files(self) -> list[str]:
+        """The TensorBoard files of this process, relative to the output folder."""
+        if self._board is None:
+            return []
+        found = {path for path in files_in(self.folder) if path.startswith("runs/")}
+        return sorted(found - self._boards_before)
+
+    def _add_to_history(self, split: str, values: Mapping[str, Any], step: int) -> None:
         self.log_history.append({**values, "step": step})
+        finite = {name: value for name, value in values.items() if value is not None}
         if self._board is not None:
-            for name, value in values.items():
+            for name, value in finite.items():
                 tag = f"{split}/{name.removeprefix('eval_')}"
                 self._board.add_scalar(tag, value, step)
-        shown = "  ".join(f"{name} {value:.6g}" for name, value in values.items())
+        shown = "  ".join(f"{name} {value:.6g}" for name, value in finite.items())
         say(f"step {step}/{self.plan.total_steps}  {shown}")
 
     def train_metrics(self, rows: int) -> dict[str, float]:
-        """What train_results.json says; of the steps of this run."""
-        done = len(self.steps)
+        """What train_results.json says; the times are those of this process's steps."""
         metrics = {
             "epoch": self.plan.epoch_at(self.next_step),
             "train_samples": rows,
         }
-        if done:
-            seconds = max(self.clock.elapsed(), 1e-9)
-            passed = sum(self.plan.rows_of(step.step) for step in self.steps)
+        if self.steps:
+            new = self.steps[self._before :]
+            done, seconds = len(new), max(self.clock.elapsed(), 1e-9)
+            passed = sum(self.plan.rows_of(step.step) for step in new)
             metrics |= {
-                "train_loss": sum(step.loss for step in self.steps) / done,
+                "train_loss": sum(step.loss for step in self.steps) / len(self.steps),
                 "train_runtime": round(seconds, 4),
                 "train_samples_per_second": round(passed / seconds, 3),
                 "train_steps_per_second": round(done / seconds, 3),

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from reference_trainers.data.tokens import Split
 from reference_trainers.files import files_in, write_json
 from reference_trainers.protocols import Backend
+from reference_trainers.report.card import model_card
 from reference_trainers.report.machine import hardware, peak_memory, versions
-from reference_trainers.results import REPORT_FILE, RunReport
+from reference_trainers.results import (
+    PREDICTIONS_FILE,
+    PREDICTIONS_JSONL,
+    REPORT_FILE,
+    RunReport,
+)
+from reference_trainers.spec import TrainingSpec
+
+ALL_RESULTS, CARD, STATE = "all_results.json", "README.md", "trainer_state.json"
+ACTIONS = {"train": "do_train", "eval": "do_eval", "predict": "do_predict"}
+# They say where a run writes and how it looks, not what it computes
+UNTOLD = {
+    "output_dir",
+    "overwrite_output_dir",
+    "resume_from_checkpoint",
+    *ACTIONS.values(),
+}
+
+
+def result_names(spec: TrainingSpec) -> set[str]:
+    """Names of the files that a run of `spec` writes, but for those of the model."""
+    acts = [name for name, flag in ACTIONS.items() if getattr(spec, flag)]
+    names = {ALL_RESULTS, REPORT_FILE, *(f"{name}_results.json" for name in acts)}
+    if spec.do_train:
+        names |= {CARD, STATE}
+    if spec.do_predict and spec.predict_with_generate:
+        names |= {PREDICTIONS_FILE, PREDICTIONS_JSONL}
+    return names
 
 
 def describe(report: RunReport, splits: Mapping[str, Split], backend: Backend) -> None:
@@ -23,21 +51,79 @@ def describe(report: RunReport, splits: Mapping[str, Split], backend: Backend) -
     report.compilations = backend.compilations
 
 
-def write_results(stage: Path, folder: Path, report: RunReport, trained: bool) -> None:
-    """Into `stage`: the result files, and the report that lists them all.
+def added_to(
+    earlier: RunReport,
+    trainer: str,
+    spec: TrainingSpec,
+    splits: Mapping[str, Split],
+    metrics: Mapping[str, Any],
+) -> RunReport:
+    """The report of a run that only evaluated what an earlier one published.
 
-    `folder` is the output folder, where an earlier run may have left results.
+    Steps, spec and hash stay those of the training.
     """
-    for name in ("train", "eval", "predict"):
+    entry = {
+        "trainer": trainer,
+        "spec_hash": spec.hash,
+        "flags": changed_flags(earlier, spec),
+        "metrics": sorted(metrics),
+    }
+    reports = {name: split.report for name, split in splits.items() if name != "train"}
+    return replace(
+        earlier,
+        splits={**earlier.splits, **reports},
+        metrics={**earlier.metrics, **metrics},
+        added=[*(past for past in earlier.added if past != entry), entry],
+    )
+
+
+def is_told(
+    earlier: RunReport, spec: TrainingSpec, splits: Mapping[str, Split]
+) -> bool:
+    """Whether the report of a trained model has all that `spec` asks for."""
+    if earlier.model_step is None or changed_flags(earlier, spec):
+        return False
+    same_rows = all(
+        name in earlier.splits and earlier.splits[name].digest == split.report.digest
+        for name, split in splits.items()
+    )
+    return same_rows and result_names(spec) <= {*earlier.files}
+
+
+def changed_flags(earlier: RunReport, spec: TrainingSpec) -> dict[str, Any]:
+    """Flags in which `spec` differs from that of the report."""
+    asked = spec.as_dict()
+    return {
+        name: value
+        for name, value in asked.items()
+        if name not in UNTOLD and value != earlier.spec.get(name)
+    }
+
+
+def what_changed(earlier: RunReport | None, spec: TrainingSpec) -> list[str]:
+    """A sentence on the flags that come too late for a training that has finished."""
+    flags = {flag.name: flag for flag in fields(spec)}
+    late = changed_flags(earlier, spec) if earlier else {}
+    late = {
+        name: value for name, value in late.items() if flags[name].metadata["hashed"]
+    }
+    if earlier is None or not late:
+        return []
+    told = ", ".join(f"{n} was {earlier.spec.get(n)}, not {v}" for n, v in late.items())
+    return [f"The steps stay as they were: {told}."]
+
+
+def write_results(stage: Path, report: RunReport) -> None:
+    """Into `stage`: the result files, the card of a model, and the report of it all."""
+    for name in ACTIONS:
         own = {k: v for k, v in report.metrics.items() if k.startswith(f"{name}_")}
         if name == "train" and "epoch" in report.metrics:
             own = {"epoch": report.metrics["epoch"], **own}
         if own:
             write_json(stage / f"{name}_results.json", own)
-    earlier = folder / "all_results.json"
-    results: Mapping[str, Any] = report.metrics
-    if not trained and earlier.is_file():  # beside those that an earlier run left
-        results = json.loads(earlier.read_text(encoding="utf-8")) | report.metrics
-    write_json(stage / "all_results.json", results)
-    report.files = sorted({*files_in(stage), REPORT_FILE})
+    write_json(stage / ALL_RESULTS, report.metrics)
+    if report.model_step is not None:
+        card = model_card(TrainingSpec(**report.spec), report.trainer, report.metrics)
+        (stage / CARD).write_text(card, encoding="utf-8")
+    report.files = sorted({*report.files, *files_in(stage), REPORT_FILE})
     (stage / REPORT_FILE).write_text(report.as_json(), encoding="utf-8")

@@ -20,10 +20,10 @@ from reference_trainers.checkpoints.keep import (
     rotate,
 )
 from reference_trainers.checkpoints.manifest import verify_checkpoint
-from reference_trainers.checkpoints.resume import Start, named, read_checkpoint
+from reference_trainers.checkpoints.read import read_checkpoint
+from reference_trainers.checkpoints.resume import Start, named
 from reference_trainers.errors import InputError
-from reference_trainers.files import sweep
-from reference_trainers.folder import Lock
+from reference_trainers.folder import Lock, sweep
 
 # Finding
 
@@ -253,8 +253,7 @@ def test_an_interrupted_deletion_leaves_no_half_checkpoint(
 HOLDS = """
 import time
 from pathlib import Path
-from reference_trainers.files import sweep
-from reference_trainers.folder import Lock
+from reference_trainers.folder import Lock, sweep
 with Lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -25,11 +25,8 @@ from fixtures.checkpoints import (
     write_step,
 )
 from reference_trainers.checkpoints.manifest import CheckpointError, verify_checkpoint
-from reference_trainers.checkpoints.resume import (
-    read_checkpoint,
-    require_same_run,
-    require_shapes,
-)
+from reference_trainers.checkpoints.read import read_checkpoint, require_shapes
+from reference_trainers.checkpoints.resume import require_same_run
 from reference_trainers.checkpoints.write import CheckpointWriteFailed, write_checkpoint
 from reference_trainers.errors import InputError
 from reference_trainers.protocols import State
@@ -201,8 +198,8 @@ def test_a_manifest_that_is_none_is_an_error(tmp_path: Path, content: str) -> No
 def test_a_manifest_of_another_version_is_named(tmp_path: Path) -> None:
     manifest = write_step(tmp_path, 10) / "manifest.json"
     content = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**content, "version": 2}))
-    with pytest.raises(CheckpointError, match="of version 2, but only 1 can be read"):
+    manifest.write_text(json.dumps({**content, "version": 3}))
+    with pytest.raises(CheckpointError, match="of version 3, but only 2 can be read"):
         verify_checkpoint(manifest.parent)
 
 

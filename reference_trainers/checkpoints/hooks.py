@@ -1,0 +1,117 @@
+"""What is done beside training: record, evaluations, checkpoints, the best, a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from reference_trainers.checkpoints.keep import sound
+from reference_trainers.checkpoints.manifest import Checkpoint, CheckpointError
+from reference_trainers.checkpoints.read import read_checkpoint
+from reference_trainers.checkpoints.write import Saver
+from reference_trainers.data.batches import GlobalBatch
+from reference_trainers.errors import TrainingStopped
+from reference_trainers.protocols import Backend, Update
+from reference_trainers.recipe.plan import Plan
+from reference_trainers.report.evaluation import EvaluationLeft
+from reference_trainers.report.progress import say
+from reference_trainers.report.record import Record
+from reference_trainers.signals import StopRequest
+
+
+class RunHooks:
+    """`Hooks` of a run."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        record: Record,
+        saver: Saver,
+        request: StopRequest,
+        judge: Callable[[], dict[str, Any]],
+    ):
+        """`judge` evaluates the validation rows; it returns their metrics."""
+        self.step = record.first_step
+        self.backend = backend
+        self.record_ = record
+        self.saver = saver
+        self.request = request
+        self.judge = judge
+
+    @property
+    def stop(self) -> TrainingStopped | None:
+        if not self.request.asked:
+            return None
+        done = f"Stopped after {self.record_.next_step} steps."
+        newest = self.saver.newest
+        how = f" To resume: --resume_from_checkpoint {newest}" if newest else ""
+        return TrainingStopped(f"{done}{how}", self.request.exit_status)
+
+    def record(self, batch: GlobalBatch, update: Update, learning_rate: float) -> None:
+        self.record_.add(batch, update, learning_rate, self.backend.compilations)
+
+    def log(self) -> None:
+        self.record_.log()
+
+    def evaluate(self) -> None:
+        """Where a stop is asked for, the evaluation is left: `catch_up` makes it up."""
+        self.record_.read()  # so that its wait is not counted as evaluation
+        with self.record_.clock.paused():
+            try:
+                metrics = self.judge()
+            except EvaluationLeft:
+                return
+            self.record_.log_metrics(metrics)
+
+    def save(self) -> None:
+        self.record_.read()  # a NaN must not become a checkpoint
+        with self.record_.clock.paused():
+            self.saver.save(self.backend, self.record_)
+
+    def catch_up(self, plan: Plan) -> None:
+        """What the run that is resumed left undone at its last step; raises `stop`."""
+        last = self.step - 1
+        if last < 0 or not plan.evaluates_after(last) or self.record_.is_evaluated:
+            return
+        self.evaluate()
+        if plan.saves_after(last) and self.record_.is_evaluated:
+            self.save()
+        if self.stop:
+            raise self.stop
+
+    def stop_after_training(self) -> None:
+        """Saves what was trained, if a stop left what comes after; raises `stop`."""
+        if self.saver.newest_step != self.record_.next_step:
+            self.save()
+        if self.stop:
+            raise self.stop
+
+
+def restore_best(backend: Backend, record: Record, saver: Saver) -> int:
+    """The best checkpoint's weights; the last ones where it is gone. Their step."""
+    best = record.best_checkpoint if record.spec.load_best_model_at_end else None
+    if best is None:
+        return record.next_step
+    try:
+        state, _, manifest = read_checkpoint(best)
+    except CheckpointError as error:
+        warning = f"{error} It was the best: the last weights are published instead."
+        saver.warnings.append(warning)
+        say(warning)
+        return record.next_step
+    backend.restore(state)
+    return manifest.step
+
+
+def find_best(record: Record, resumed: Checkpoint) -> list[str]:
+    """The best checkpoint so far; one that is gone is forgotten, with a warning."""
+    if record.best_step is None:
+        return []
+    name = f"checkpoint-{record.best_step}"
+    for folder in (record.folder, resumed.folder.parent):
+        if sound(folder / name):
+            record.best_checkpoint = folder / name
+            return []
+    warning = f"{name}, the best so far, is gone or damaged: it is forgotten."
+    record.best_metric = record.best_step = record.best_checkpoint = None
+    return [warning]

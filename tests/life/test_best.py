@@ -1,0 +1,126 @@
+"""Which checkpoint is best, and what is published when it is gone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any
+
+import pytest
+
+from reference_trainers import InputError
+from tests.life.runs import Life
+
+FIRST: dict[str, Any] = {
+    "max_steps": 6,
+    "eval_strategy": "steps",
+    "eval_steps": 2,
+    "save_steps": 2,
+    "load_best_model_at_end": True,
+    "greater_is_better": True,  # so that the first evaluation is the best
+}
+
+
+def weights(life: Life, step: int | None = None) -> bytes:
+    folder = life.folder if step is None else life.folder / f"checkpoint-{step}"
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_the_best_of_another_folder_is_found_there(life: Life) -> None:
+    life.run(**FIRST)
+    elsewhere = Life(life.inputs, life.folder.with_name("elsewhere"))
+    source = f"{life.folder}/checkpoint-4"
+    report = elsewhere.run(**FIRST, resume_from_checkpoint=source)
+    assert report.model_step == 2
+    assert weights(elsewhere) == weights(life, 2)
+
+
+def test_the_best_is_kept_when_newer_checkpoints_are_replaced(life: Life) -> None:
+    life.run(**FIRST)
+    source = f"{life.folder}/checkpoint-4"
+    named: dict[str, Any] = {"resume_from_checkpoint": source}
+    report = life.run(**FIRST, **named, overwrite_output_dir=True)
+    assert report.model_step == 2
+    assert weights(life) == weights(life, 2)
+
+
+@pytest.mark.parametrize("gone", ["removed", "damaged"])
+def test_a_best_that_is_gone_at_the_start_is_forgotten(life: Life, gone: str) -> None:
+    life.killed(when="checkpoint-6", **FIRST)
+    if gone == "removed":
+        shutil.rmtree(life.folder / "checkpoint-2")
+    else:
+        os.truncate(life.folder / "checkpoint-2" / "model.safetensors", 9)
+    report = life.run(**FIRST)
+    assert report.model_step == 6, "the best of those that were evaluated since"
+    assert any("checkpoint-2, the best so far, is gone" in w for w in report.warnings)
+    assert weights(life) == weights(life, 6)
+
+
+def test_a_best_that_is_gone_at_the_end_costs_a_warning(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from reference_trainers.checkpoints import hooks
+
+    found = hooks.restore_best
+
+    def removed(backend: Any, record: Any, saver: Any) -> int:
+        shutil.rmtree(life.folder / "checkpoint-2")
+        return found(backend, record, saver)
+
+    monkeypatch.setattr("reference_trainers.run.restore_best", removed)
+    report = life.run(**FIRST, do_eval=True)
+    assert report.model_step == 6
+    assert any("It was the best" in warning for warning in report.warnings)
+    assert weights(life) == weights(life, 6)
+    assert report.metrics["eval_loss"] == report.evaluations[-1]["eval_loss"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "matches"),
+    [
+        ({"eval_steps": 0.1, "save_steps": 0.5}, True),
+        ({"eval_steps": 0.2, "save_steps": 0.6}, True),
+        ({"eval_steps": 0.5, "save_steps": 3, "max_steps": 7}, False),
+        ({"eval_steps": 0.2, "save_steps": 0.4, "max_steps": 7}, False),
+        ({"eval_steps": 2, "save_steps": 3}, False),
+    ],
+)
+def test_checkpoints_that_can_be_best_are_found_from_whole_steps(
+    life: Life, flags: dict[str, Any], matches: bool
+) -> None:
+    flags = FIRST | {"max_steps": 10} | flags
+    if matches:
+        assert life.run(**flags).model_step in range(1, 11)
+        return
+    with pytest.raises(InputError, match="--save_steps"):
+        life.run(**flags)
+    assert not life.folder.exists()
+
+
+@pytest.mark.parametrize("name", ["rogue1", "eval_rouge3", "accuracy"])
+def test_an_unknown_metric_is_refused_at_the_start(life: Life, name: str) -> None:
+    with pytest.raises(InputError, match=f"--metric_for_best_model {name}"):
+        life.run(**FIRST, metric_for_best_model=name)
+    assert not life.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "evaluated"),
+    [
+        ({"num_train_epochs": 1.5, "max_steps": -1}, [3, 5]),
+        ({"max_steps": 2}, [2]),
+        ({"max_steps": 3}, [3]),
+        ({"max_steps": 7}, [3, 6, 7]),
+    ],
+)
+def test_an_epoch_that_is_cut_short_ends(
+    life: Life, flags: dict[str, Any], evaluated: list[int]
+) -> None:
+    """It evaluates and saves there, as transformers' Trainer does."""
+    by_epoch = {"eval_strategy": "epoch", "save_strategy": "epoch", "save_steps": None}
+    del by_epoch["save_steps"]
+    report = life.run(**by_epoch, **flags)
+    assert [found["step"] for found in report.evaluations] == evaluated
+    saved = sorted(int(p.name[11:]) for p in life.folder.glob("checkpoint-*"))
+    assert saved == evaluated

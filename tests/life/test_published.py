@@ -1,0 +1,169 @@
+"""What stands in the output folder is one run's, true, and the user's files stay."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reference_trainers import InputError, RunReport
+from tests.life.runs import Life
+
+BEST: dict[str, Any] = {
+    "max_steps": 6,
+    "eval_strategy": "steps",
+    "eval_steps": 2,
+    "save_steps": 2,
+    "load_best_model_at_end": True,
+    "greater_is_better": True,  # so that the first evaluation is the best
+}
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_a_run_that_was_not_published_is_at_the_next_start(life: Life) -> None:
+    life.run(max_steps=4)
+    life.killed(when="generated_predictions.txt", max_steps=8, do_predict=True)
+    assert (life.folder / "checkpoint-8").is_dir(), "it was to die after training"
+    life.run(max_steps=8, do_predict=True)
+    assert weights(life.folder) == weights(life.folder / "checkpoint-8")
+    assert life.json("trainer_state.json")["global_step"] == 8
+    assert len(life.report().steps) == 8
+
+
+@pytest.mark.parametrize("add", ["do_eval", "do_predict"])
+def test_a_finished_run_judges_what_it_published(life: Life, add: str) -> None:
+    life.run(**BEST)
+    losses = {e["step"]: e["eval_loss"] for e in life.report().evaluations}
+    assert losses[2] != losses[6]
+    before = life.report()
+    life.run(**BEST, **{add: True})
+    after = life.report()
+    assert after.model_step == 2
+    if add == "do_eval":
+        assert after.metrics["eval_loss"] == losses[2]
+    assert after.steps == before.steps
+    assert after.metrics.keys() > before.metrics.keys()
+    assert life.json("all_results.json") == after.metrics
+
+
+def test_an_evaluation_alone_adds_to_a_finished_run(life: Life) -> None:
+    life.run(**BEST)
+    before = life.report()
+    life.run(do_train=False, do_eval=True, per_device_eval_batch_size=3)
+    after = life.report()
+    assert after.steps == before.steps
+    assert (after.spec, after.spec_hash) == (before.spec, before.spec_hash)
+    best = next(e for e in after.evaluations if e["step"] == 2)
+    assert after.metrics["eval_loss"] == pytest.approx(best["eval_loss"])
+    (added,) = after.added
+    assert added["flags"]["per_device_eval_batch_size"] == 3
+
+
+def test_the_report_says_what_its_steps_ran_with(life: Life, capfd: Any) -> None:
+    life.run()
+    before = life.report()
+    life.run(learning_rate=0.5, do_eval=True)
+    after = life.report()
+    assert (after.spec, after.spec_hash) == (before.spec, before.spec_hash)
+    assert "learning_rate was 0.01, not 0.5" in capfd.readouterr().err
+
+
+def test_files_of_the_user_stay(life: Life) -> None:
+    life.run()
+    for name in ("runs/exp1.txt", "vocab.json", "notes.txt"):
+        (life.folder / name).parent.mkdir(exist_ok=True)
+        (life.folder / name).write_text("mine")
+    life.run(overwrite_output_dir=True, do_eval=True)
+    for name in ("runs/exp1.txt", "vocab.json", "notes.txt"):
+        assert (life.folder / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["README.md", "config.json", "run_report.json"])
+def test_a_name_that_a_users_file_has_is_refused_before_training(
+    life: Life, name: str
+) -> None:
+    life.folder.mkdir()
+    (life.folder / name).write_text("mine")
+    with pytest.raises(InputError, match=name):
+        life.run(overwrite_output_dir=True)
+    assert [path.name for path in life.folder.iterdir()] == [name]
+    assert (life.folder / name).read_text() == "mine"
+
+
+def test_a_users_folder_named_as_a_checkpoint_is_refused(life: Life) -> None:
+    (life.folder / "checkpoint-4").mkdir(parents=True)
+    (life.folder / "checkpoint-4" / "mine").write_text("mine")
+    with pytest.raises(InputError, match="checkpoint-4 there is no checkpoint"):
+        life.run(overwrite_output_dir=True)
+    assert (life.folder / "checkpoint-4" / "mine").read_text() == "mine"
+
+
+def test_what_the_earlier_run_published_goes_with_it(life: Life) -> None:
+    life.run(do_eval=True, do_predict=True)
+    assert (life.folder / "predictions.jsonl").is_file()
+    life.run(overwrite_output_dir=True, seed=7)
+    left = {path.name for path in life.folder.iterdir() if path.is_file()}
+    assert left == set(life.report().files)
+    assert "predictions.jsonl" not in left
+
+
+def test_the_model_that_is_fine_tuned_is_not_replaced(life: Life) -> None:
+    life.run()
+    for model in (life.folder, life.folder / "checkpoint-2"):
+        with pytest.raises(InputError, match="the model to fine-tune lies in it"):
+            life.run(model_name_or_path=str(model), overwrite_output_dir=True)
+    assert weights(life.folder) == weights(life.folder / "checkpoint-4")
+
+
+def test_a_new_run_in_an_old_folder_needs_the_flag(life: Life, tmp_path: Path) -> None:
+    other = Life(life.inputs, tmp_path / "other")
+    other.run(seed=7)
+    life.run()
+    for source in ("checkpoint-2", "checkpoint-4"):
+        with pytest.raises(InputError, match="holds another run"):
+            life.run(resume_from_checkpoint=str(other.folder / source))
+    assert {p.name for p in life.folder.glob("checkpoint-*")} == {
+        "checkpoint-2",
+        "checkpoint-4",
+    }
+
+
+def test_newer_checkpoints_are_not_given_up_unasked(life: Life) -> None:
+    life.run(max_steps=6)
+    named: dict[str, Any] = {"resume_from_checkpoint": f"{life.folder}/checkpoint-2"}
+    with pytest.raises(InputError, match="checkpoint-6, which is newer"):
+        life.run(max_steps=6, **named)
+    life.run(max_steps=6, **named, overwrite_output_dir=True)
+    assert life.report().resumed_at == 2
+
+
+def test_a_training_that_is_not_finished_is_not_judged(life: Life) -> None:
+    life.killed(when="run_report.json")
+    with pytest.raises(InputError, match="has not finished"):
+        life.run(do_train=False, do_eval=True)
+    at: dict[str, Any] = {"resume_from_checkpoint": f"{life.folder}/checkpoint-2"}
+    found = Life(life.inputs, life.folder.with_name("judged"))
+    metrics = found.run(do_train=False, do_eval=True, **at).metrics
+    start = Life(life.inputs, life.folder.with_name("start"))
+    untrained = start.run(do_train=False, do_eval=True).metrics
+    assert metrics["eval_loss"] < untrained["eval_loss"]
+
+
+def test_a_container_resumes(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every process of it has the same number."""
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    life.killed(when="checkpoint-4")
+    life.run()
+    assert life.report().resumed_at == 2
+    assert not list(life.folder.glob(".*"))
+
+
+def test_a_report_reads_back_with_its_steps(life: Life) -> None:
+    made = life.run()
+    assert RunReport.read(life.folder) == made
+    assert life.json("run_report.json")["schema"] == 2
