@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
+
+from reference_trainers.errors import InputError
 
 if TYPE_CHECKING:
     from reference_trainers.spec import TrainingSpec
@@ -32,10 +34,29 @@ class GenerationSettings:
     forced_eos_token_id: int | None = None
 
 
+# What a generation config may say beside `GenerationSettings`: the flags decide the
+# length, a cache changes no token, and the rest tells where the config comes from
+WITHOUT_EFFECT = {
+    *("max_length", "bos_token_id", "use_cache", "cache_implementation"),
+    *("output_attentions", "output_hidden_states", "output_scores", "output_logits"),
+    *("return_dict_in_generate", "transformers_version", "_from_model_config"),
+}
+
+
 def generation_settings(
     spec: TrainingSpec, generation_config: Any, config: Any
 ) -> GenerationSettings:
-    """Flags win, then the model's `generation_config`, then its `config`."""
+    """Flags win, then the model's `generation_config`, then its `config`.
+
+    Raises `InputError` for a setting of the model's own that no search here follows.
+    """
+    known = {"eos_token_id", *(field.name for field in fields(GenerationSettings))}
+    for name, value in generation_config.to_diff_dict().items():
+        if spec.predict_with_generate and name not in known | WITHOUT_EFFECT:
+            raise InputError(
+                f"generation_config.json: {name} is {value}, which the searches here do "
+                "not follow. Take it out of the model's folder."
+            )
 
     def setting(name: str, default: Any = None) -> Any:
         for source in (generation_config, config):
