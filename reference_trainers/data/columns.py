@@ -37,16 +37,21 @@ KNOWN_COLUMNS = {
 
 
 def columns_of(
-    spec: TrainingSpec, source: str, names: Sequence[str]
+    spec: TrainingSpec,
+    source: str,
+    names: Sequence[str],
+    before: tuple[str, str] | None = None,
 ) -> tuple[str, str]:
     """Text and summary column: named, else known for the dataset, else the first two.
 
-    Raises `InputError` that lists the columns where one is missing.
+    `before`: those of the run's first split, which hold for all. Raises `InputError`
+    that lists the columns where one is missing.
     """
     short = {full: old for old, full in PRESENT_NAMES.items()}.get(source, source)
     known = KNOWN_COLUMNS.get(short)
     if known is None or not set(known) <= set(names):
         known = (names[0], names[1] if len(names) > 1 else names[0])
+    known = before or known
     text = spec.text_column or known[0]
     summary = spec.summary_column or known[1]
     for flag, column in (("text_column", text), ("summary_column", summary)):

@@ -9,7 +9,7 @@ from typing import Any
 
 import datasets
 
-from reference_trainers.data.columns import PRESENT_NAMES
+from reference_trainers.data.columns import PRESENT_NAMES, columns_of
 from reference_trainers.data.diagnosis import error_of
 from reference_trainers.data.files import (
     Wanted,
@@ -34,11 +34,13 @@ def load_rows(spec: TrainingSpec, tokenizer: Any) -> dict[str, Split]:
     datasets.logging.set_verbosity(logging.CRITICAL)  # its errors are told in our words
     if spec.disable_tqdm or not sys.stderr.isatty():
         datasets.disable_progress_bars()
-    splits = {}
+    splits: dict[str, Split] = {}
+    columns = None
     for wanted in wanted_splits(spec):
         source, table = _table(spec, wanted)
+        columns = columns_of(spec, source, table.column_names, columns)
         splits[wanted.name] = tokenized(
-            spec, tokenizer, wanted.name, source, table, wanted.limit
+            spec, tokenizer, wanted.name, source, table, columns, wanted.limit
         )
     return splits
 
@@ -77,7 +79,9 @@ def _file_table(path: Path, flag: str, cache_dir: str | None) -> Any:
 
 def _dataset_table(spec: TrainingSpec, split: str, flag: str) -> Any:
     assert spec.dataset_name is not None
-    name = PRESENT_NAMES.get(spec.dataset_name, spec.dataset_name)
+    name = spec.dataset_name
+    if not Path(name).is_dir():  # a folder wins, as it does for models
+        name = PRESENT_NAMES.get(name, name)
     asked = f"--dataset_name {spec.dataset_name}"
     try:
         loaded = datasets.load_dataset(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reference_trainers.data.columns import columns_of
 from reference_trainers.data.diagnosis import (
     error_of,
     not_text_error,
@@ -36,9 +35,10 @@ def tokenized(
     split: str,
     source: str,
     table: Any,
+    columns: tuple[str, str],
     limit: int | None,
 ) -> Split:
-    text, summary = columns_of(spec, source, table.column_names)
+    text, summary = columns
     for column in (text, summary):
         dtype = getattr(table.features[column], "dtype", "list")
         if dtype not in ("string", "large_string", "null"):

@@ -1,0 +1,50 @@
+"""Which columns are text and summary: found once, on the first split of a run."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer
+
+from fixtures.models import tiny_t5
+from reference_trainers import InputError, TrainingSpec
+from reference_trainers.data.rows import load_rows
+
+
+def written(path: Path, *header: str) -> str:
+    """Three rows whose cells name their column."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *([f"the {n}" for n in header],) * 3])
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tiny_t5(tmp_path_factory.mktemp("model"), num_layers=1, num_heads=1)
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def spec(train: str, validation: str, **flags: Any) -> TrainingSpec:
+    files = {"train_file": train, "validation_file": validation}
+    return TrainingSpec(do_train=True, do_eval=True, **files, **flags)
+
+
+def test_names_of_the_first_split_hold_for_all(tmp_path: Path, tokenizer: Any) -> None:
+    train = written(tmp_path / "train.csv", "text", "summary")
+    other_order = written(tmp_path / "validation.csv", "summary", "text")
+    splits = load_rows(spec(train, other_order), tokenizer)
+    first, second = (splits[name].rows[0] for name in ("train", "validation"))
+    assert first["input_ids"] == second["input_ids"]
+    assert first["labels"] == second["labels"]
+
+
+def test_a_column_that_a_later_split_lacks_is_named(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    train = written(tmp_path / "train.csv", "text", "summary")
+    other = written(tmp_path / "validation.csv", "article", "summary")
+    with pytest.raises(InputError, match=r"text: no such column in .*validation.csv"):
+        load_rows(spec(train, other), tokenizer)
