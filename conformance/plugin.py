@@ -46,8 +46,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--kills",
         type=int,
-        default=2,
-        help="how often a run is killed and resumed; default: 2",
+        default=1,
+        help="how often a run is killed and resumed; default: 1",
     )
 
 

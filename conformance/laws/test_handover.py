@@ -29,9 +29,15 @@ FLAGS: dict[str, Any] = {
 @law("handover.any-to-any", profiles=ALL, always=("cpu-float64",))
 @pytest.mark.parametrize("first", NAMES)
 def test_any_trainer_resumes_any_other(
-    run: Runs, runs_of: MakeRuns, first: str
+    run: Runs, runs_of: MakeRuns, first: str, request: pytest.FixtureRequest
 ) -> None:
     """Ten steps in one trainer and ten in another are twenty steps in the first."""
+    asked = request.config.getoption("--law") or ()
+    name = run.subject.text
+    if name in NAMES and "handover.any-to-any" not in asked:
+        # All write the same format: each reads its own and one other's always
+        if (NAMES.index(name) - NAMES.index(first)) % len(NAMES) > 1:
+            pytest.skip("not run: all pairs run with --law handover.any-to-any")
     whole = runs_of(first)(**FLAGS)
     checkpoint = str(whole.folder / f"checkpoint-{HALF}")
     made = run(**FLAGS, resume_from_checkpoint=checkpoint)

@@ -54,8 +54,8 @@ def generation_settings(
     for name, value in generation_config.to_diff_dict().items():
         if spec.predict_with_generate and name not in known | WITHOUT_EFFECT:
             raise InputError(
-                f"generation_config.json: {name} is {value}, which the searches here do "
-                "not follow. Take it out of the model's folder."
+                f"generation_config.json: {name} is {value}, which no search here "
+                "follows. Take it out of the model's folder."
             )
 
     def setting(name: str, default: Any = None) -> Any:

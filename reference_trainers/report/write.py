@@ -81,7 +81,11 @@ def is_told(
     earlier: RunReport, spec: TrainingSpec, splits: Mapping[str, Split]
 ) -> bool:
     """Whether the report of a trained model has all that `spec` asks for."""
-    if earlier.model_step is None or changed_flags(earlier, spec):
+    if earlier.model_step is None:
+        return False
+    if not (spec.do_eval or spec.do_predict):
+        return True
+    if changed_flags(earlier, spec):
         return False
     same_rows = all(
         name in earlier.splits and earlier.splits[name].digest == split.report.digest

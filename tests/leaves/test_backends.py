@@ -177,8 +177,9 @@ def test_evaluation_and_answers_do_not_see_empty_rows(framework):
     assert (some == whole[: ROWS - 1, : some.shape[1]]).all()
 
 
-@pytest.mark.parametrize("gated", [False, True], ids=["1.0", "1.1"])
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize(
+    ("gated", "checkpointing"), [(False, True), (True, False)], ids=["1.0", "1.1"]
+)
 def test_tensorflow_sums_gradients_in_pairs(gated, checkpointing):
     """AddN of three or more starts with the tensor whose memory is free first."""
     backend = backend_class("tensorflow")
