@@ -28,7 +28,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def spec(train: str, validation: str, **flags: Any) -> TrainingSpec:
-    files = {"train_file": train, "validation_file": validation}
+    files: dict[str, Any] = {"train_file": train, "validation_file": validation}
     return TrainingSpec(do_train=True, do_eval=True, **files, **flags)
 
 
