@@ -96,6 +96,7 @@ def check(spec: TrainingSpec) -> None:
         _check_value(flag.name, getattr(spec, flag.name), flag.metadata)
     _check_run(spec)
     _check_sources(spec)
+    _check_steps(spec)
     if spec.load_best_model_at_end:
         _check_best_model(spec)
 
@@ -151,6 +152,16 @@ def _check_sources(spec: TrainingSpec) -> None:
             raise InputError(
                 f"--dataset_name and --{name} exclude each other: "
                 "give a dataset, or a file for each split."
+            )
+
+
+def _check_steps(spec: TrainingSpec) -> None:
+    """A number of steps is whole; below 1 it is a share of all steps."""
+    for name in ("save_steps", "eval_steps", "logging_steps", "warmup_steps"):
+        value = getattr(spec, name) or 0
+        if value > 1 and value != int(value):
+            raise InputError(
+                f"--{name} {value:g}: give whole steps, or a share of all below 1."
             )
 
 

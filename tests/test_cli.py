@@ -213,13 +213,15 @@ def test_a_stopped_run_is_128_and_the_signal(capsys):
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_outside_of_training(capsys, kind):
-    before = signal.getsignal(kind)
+    before = signal.default_int_handler  # nohup, say, would have it ignored
+    was = signal.signal(kind, before)
     killed = SomeTrainer(lambda: os.kill(os.getpid(), kind))
     with pytest.raises(SystemExit) as ended:
         cli.main(killed, [])
     assert ended.value.code == 128 + kind
     assert capsys.readouterr().err.startswith(f"{kind.name}: stopped before")
     assert signal.getsignal(kind) == before
+    signal.signal(kind, was)
 
 
 def started(script: str, *arguments: str, **given: Any) -> Any:

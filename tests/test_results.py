@@ -70,7 +70,7 @@ def test_a_generated_newline_stays_in_its_row(tmp_path):
             files.write(row, text, "reference\n")
     plain = (tmp_path / PREDICTIONS_FILE).read_text("utf-8")
     assert plain.splitlines() == ["one\\ntwo", "plain", "", "three\\u2028four\\r"]
-    rich = (tmp_path / "predictions.jsonl").read_text("utf-8").split("\n")[:-1]
+    rich = (tmp_path / "predictions.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["prediction"] for line in rich] == texts
 
 

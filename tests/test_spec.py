@@ -182,6 +182,9 @@ def test_numbers_are_finite(value):
         ({"warmup_ratio": 1.01}, "warmup_ratio"),
         ({"bf16": True, "dtype": "float64"}, "bf16"),
         ({"load_best_model_at_end": True}, "load_best_model_at_end"),
+        ({"save_steps": 2.7}, "save_steps"),
+        ({"logging_steps": 1.5}, "logging_steps"),
+        ({"warmup_steps": 10.5}, "warmup_steps"),
         (
             {
                 "load_best_model_at_end": True,

@@ -100,10 +100,8 @@ def test_killed_run_ends_as_if_never_killed(
 
 @law("kills.signals", profiles=ALL)
 def test_a_stopped_run_saves_and_says_how_to_resume(run: Runs, tmp_path: Path) -> None:
-    """SIGTERM ends the step, saves, and exits with 128 + the signal.
-
-    tests/life/ sends it, and the others, at every turn of a run.
-    """
+    """SIGTERM ends the step, saves, and exits with 128 + the signal."""
+    # tests/life/test_stops.py sends it, and the others, at every turn of a run
     victim = Victim(run, tmp_path / "stopped", steps=100_000)
     process = victim.start()
     victim.wait_for_a_checkpoint(process)

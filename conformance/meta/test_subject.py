@@ -40,7 +40,7 @@ def test_it_has_runs_and_processes_of_its_own(mine: str) -> None:
     laws = ("parity.steps", "kills.signals")
     found = session(mine, *laws, options=("--profile", "cpu"))
     assert list(found.outcomes) == ["passed"], found.outcomes
-    assert len(found.outcomes["passed"]) == 3
+    assert len(found.outcomes["passed"]) == 2
 
 
 def test_its_worker_finds_it(mine: str) -> None:

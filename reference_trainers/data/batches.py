@@ -122,12 +122,15 @@ def eval_batches(
     rows: Rows, size: int, padding: Padding
 ) -> Iterator[tuple[np.ndarray, Batch]]:
     """All rows in the order of their file, with their numbers in it."""
-    for first in range(0, len(rows), size):
-        columns = rows[list(range(first, min(first + size, len(rows))))]
+    parts = [range(at, min(at + size, len(rows))) for at in range(0, len(rows), size)]
+    whole = 0
+    if padding.pads_are_targets:  # so that how the split is cut changes nothing
+        whole = max(longest(rows[list(part)]["labels"]) for part in parts)
+    for part in parts:
+        columns = rows[list(part)]
         sources, targets = columns["input_ids"], columns["labels"]
-        arrays = padded(
-            sources, targets, padding, longest(sources), longest(targets), size
-        )
+        length = whole or longest(targets)
+        arrays = padded(sources, targets, padding, longest(sources), length, size)
         yield np.asarray(columns["row"], np.int64), Batch(arrays, len(sources))
 
 

@@ -163,6 +163,7 @@ def load_model(spec: TrainingSpec) -> ModelSource:
             f"{flag}: holds no {WEIGHTS}. Weights in another format, pickled ones "
             "among them, are not read: convert them with save_pretrained."
         )
+    _require_positions(spec, config, flag)
     tokenizer = _tokenizer(spec, folder, flag)
     tokens_in_files = _fit_vocabulary(config, tokenizer)
     return ModelSource(
@@ -216,6 +217,18 @@ def _from_scratch(spec: TrainingSpec) -> ModelSource:
     _fit_vocabulary(config, tokenizer)  # all its rows are new: none is added
     generation_config = GenerationConfig.from_model_config(config)
     return ModelSource(None, config, generation_config, tokenizer, spec.seed)
+
+
+def _require_positions(spec: TrainingSpec, config: Any, flag: str) -> None:
+    """A model of absolute positions has no place for tokens beyond them."""
+    positions = getattr(config, "max_position_embeddings", None)
+    for name in ("max_source_length", "max_target_length", "val_max_target_length"):
+        length = getattr(spec, name)
+        if positions is not None and length is not None and length > positions:
+            raise InputError(
+                f"--{name} {length}: the model has {positions} positions ({flag}). "
+                f"Give --{name} {positions} or less."
+            )
 
 
 def _folder_of(name: str, flag: str, spec: TrainingSpec) -> Path:

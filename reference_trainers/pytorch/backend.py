@@ -6,6 +6,7 @@ The model is transformers' own, of any architecture AutoModelForSeq2SeqLM knows.
 from __future__ import annotations
 
 import contextlib
+import os
 from functools import partial
 from typing import Any, Self
 
@@ -122,8 +123,19 @@ class TorchBackend(Backend):
         return contextlib.nullcontext()
 
 
+def require_own_precision(spec: TrainingSpec) -> None:
+    """Refuses a precision that `accelerate launch` asks for and the spec does not."""
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if asked not in ("no", "bf16" if spec.bf16 else "no"):
+        raise InputError(
+            f"accelerate's mixed_precision is {asked}, which the spec does not say: "
+            "give --bf16 to the script instead, and mixed_precision no to the launcher."
+        )
+
+
 def load_model(spec: TrainingSpec, source: ModelSource) -> PreTrainedModel:
     """transformers' model with the weights of `source`."""
+    require_own_precision(spec)
     dtype = DTYPES[spec.dtype]
     transformers_logging.set_verbosity_error()  # it narrates every load on stderr
     transformers_logging.disable_progress_bar()

@@ -147,4 +147,4 @@ class _PredictionFiles:
     def write(self, row: int, text: str, reference: str) -> None:
         self._plain.write(one_line(text) + "\n")
         record = {"row": row, "prediction": text, "reference": reference}
-        self._rich.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._rich.write(one_line(json.dumps(record, ensure_ascii=False)) + "\n")

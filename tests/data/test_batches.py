@@ -234,3 +234,12 @@ def test_shares_add_up_to_the_whole(size, uniform):
 def test_one_process_has_the_whole():
     whole = global_batch(ROWS, plan(), 0)
     assert whole.share(World()) is whole
+
+
+@pytest.mark.parametrize("size", [1, 3, 6, 16])
+def test_counted_pads_do_not_depend_on_how_a_split_is_cut(size):
+    padding = replace(PADDING, pads_are_targets=True)
+    rows = ListedRows(16)
+    batches = [batch for _, batch in eval_batches(rows, size, padding)]
+    longest = max(map(len, rows.targets))
+    assert sum(batch.target_tokens for batch in batches) == 16 * longest

@@ -11,6 +11,8 @@ pytest.importorskip("torch", reason="not run: PyTorch is not installed")
 
 from transformers import Seq2SeqTrainingArguments
 
+from reference_trainers.errors import InputError
+from reference_trainers.pytorch.backend import require_own_precision
 from reference_trainers.pytorch.run_summarization import (
     NOT_PASSED_ON,
     training_arguments,
@@ -60,3 +62,27 @@ def test_both_flags_of_the_warmup_are_one():
         assert training_arguments(TrainingSpec(**flags, **warmup)).warmup_steps == 3
     share = TrainingSpec(**flags, warmup_ratio=0.5)
     assert training_arguments(share).warmup_steps == 0.5
+
+
+@pytest.mark.parametrize(
+    ("launcher", "flags", "refused"),
+    [
+        ("no", {}, False),
+        ("bf16", {}, True),
+        ("fp16", {}, True),
+        ("bf16", {"bf16": True}, False),
+        ("fp16", {"bf16": True}, True),
+    ],
+)
+def test_the_launchers_own_precision_is_not_obeyed_in_silence(
+    monkeypatch: pytest.MonkeyPatch,
+    launcher: str,
+    flags: dict[str, Any],
+    refused: bool,
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launcher)
+    if not refused:
+        require_own_precision(TrainingSpec(**flags))
+        return
+    with pytest.raises(InputError, match=f"mixed_precision is {launcher}"):
+        require_own_precision(TrainingSpec(**flags))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from typing import Any
 
 import pytest
 
-from reference_trainers import InputError
+from fixtures.numpy_backend import NumpyBackend
+from reference_trainers import Batch, InputError
 from tests.life.runs import Life
 
 FIRST: dict[str, Any] = {
@@ -124,3 +126,20 @@ def test_an_epoch_that_is_cut_short_ends(
     assert [found["step"] for found in report.evaluations] == evaluated
     saved = sorted(int(p.name[11:]) for p in life.folder.glob("checkpoint-*"))
     assert saved == evaluated
+
+
+def test_a_loss_that_is_not_finite_is_left_out_and_never_best(
+    life: Life, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    real, calls = NumpyBackend.evaluate, iter(range(100))
+
+    def evaluate(self: NumpyBackend, batch: Batch) -> tuple[float, int]:
+        loss, tokens = real(self, batch)
+        return (math.nan if next(calls) == 0 else loss), tokens
+
+    monkeypatch.setattr(NumpyBackend, "evaluate", evaluate)
+    report = life.run(**FIRST)
+    assert report.evaluations[0]["eval_loss"] is None
+    assert report.model_step == 4, "the best of the others"
+    assert "eval_loss is nan" in capfd.readouterr().err
+    assert life.json("trainer_state.json")["log_history"][0]["eval_loss"] is None

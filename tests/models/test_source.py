@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 from transformers import AutoTokenizer
 
 from fixtures.models import tiny_bart, tiny_t5
+from reference_trainers.errors import InputError
 from reference_trainers.models.source import ModelSource, load_model
 from reference_trainers.models.t5 import t5_weights
 from reference_trainers.spec import TrainingSpec
@@ -97,7 +98,7 @@ def test_transformers_takes_the_rows_of_bart_too(tmp_path: Path) -> None:
     from reference_trainers.pytorch.backend import load_model as torch_model
 
     folder = with_new_tokens(tiny_bart(tmp_path))
-    spec = TrainingSpec(model_name_or_path=str(folder))
+    spec = TrainingSpec(model_name_or_path=str(folder), max_source_length=64)
     source = load_model(spec)
     model, weights = torch_model(spec, source), source.weights()
     state = model.state_dict()
@@ -107,3 +108,16 @@ def test_transformers_takes_the_rows_of_bart_too(tmp_path: Path) -> None:
     assert state["final_logits_bias"].shape == (1, size)
     assert model.lm_head.weight is model.get_input_embeddings().weight
     assert model.config.vocab_size == model.lm_head.out_features == size
+
+
+@pytest.mark.parametrize(
+    "name", ["max_source_length", "max_target_length", "val_max_target_length"]
+)
+def test_more_tokens_than_the_model_has_positions_are_refused(
+    tmp_path: Path, name: str
+) -> None:
+    folder = tiny_bart(tmp_path)
+    lengths = {"max_source_length": 256, "max_target_length": 256}
+    assert loaded(folder, **lengths).folder == folder
+    with pytest.raises(InputError, match=f"^--{name} 300: the model has 256 positions"):
+        loaded(folder, **lengths | {name: 300})

@@ -1,0 +1,58 @@
+"""What may change at a resume is said and recorded; what makes the run may not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from reference_trainers import InputError
+from tests.life.runs import Life
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [
+        ("label_smoothing_factor", 0.2, "label_smoothing_factor was 0.0 and is 0.2"),
+        ("ignore_pad_token_for_loss", False, "was True and is False"),
+        ("weight_decay", 0.3, "weight_decay was 0.0 and is 0.3"),
+        ("adam_beta2", 0.9, "adam_beta2 was 0.999 and is 0.9"),
+        ("dtype", "float64", "dtype was float32 and is float64"),
+        ("bf16", True, "bf16 was False and is True"),
+        ("seed", 7, "seed was 42 and is 7"),
+    ],
+)
+def test_another_loss_optimizer_or_precision_is_refused(
+    life: Life, flag: str, value: Any, said: str
+) -> None:
+    life.killed(when="checkpoint-4")
+    before = {path.name for path in life.folder.iterdir()}
+    with pytest.raises(InputError, match=f"{said}.*--model_name_or_path CHECKPOINT"):
+        life.run(**{flag: value})
+    assert {path.name for path in life.folder.iterdir()} - before == set()
+
+
+def test_another_learning_rate_or_length_is_said_and_recorded(
+    life: Life, capfd: pytest.CaptureFixture[str]
+) -> None:
+    life.killed(when="checkpoint-4")
+    report = life.run(learning_rate=0.5, max_steps=6)
+    changed = {"learning_rate": [0.01, 0.5], "max_steps": [4, 6]}
+    assert report.changes == [{"step": 2, **changed}]
+    said = capfd.readouterr().err
+    assert "From step 2 on, learning_rate was 0.01 and is 0.5, max_steps was 4" in said
+    assert len(report.steps) == 6
+
+
+def test_a_change_is_not_forgotten_at_the_next_resume(life: Life) -> None:
+    life.killed(when="checkpoint-4")
+    life.killed(when="checkpoint-6", learning_rate=0.5, max_steps=6)
+    report = life.run(learning_rate=0.5, max_steps=6)
+    assert report.resumed_at == 4
+    assert [change["step"] for change in report.changes] == [2]
+
+
+def test_fewer_steps_than_there_are_is_an_error(life: Life) -> None:
+    life.killed(when="checkpoint-6", max_steps=6)
+    with pytest.raises(InputError, match="checkpoint-4 is beyond the 3 steps"):
+        life.run(max_steps=3)
