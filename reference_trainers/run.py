@@ -64,7 +64,7 @@ from reference_trainers.report.write import (
     write_results,
 )
 from reference_trainers.results import RunReport
-from reference_trainers.signals import StopRequest, stop_signals
+from reference_trainers.signals import stop_signals
 from reference_trainers.spec import TrainingSpec
 from reference_trainers.world import require_one_process, world_of
 
@@ -89,10 +89,10 @@ def run(name: str, backend_class: BackendClass, spec: TrainingSpec) -> RunReport
         require_room(spec, claim, source)
         splits = load_rows(spec, source.tokenizer)
         backend = load_backend(backend_class, spec, source, start)
-        with stop_signals() as request:
-            settings = evaluation_settings(spec, source, backend, lambda: request.asked)
+        with stop_signals() as asked_to_stop:
+            settings = evaluation_settings(spec, source, backend, asked_to_stop)
             ready = Ready(
-                spec, claim, start, source, splits, backend, settings, request
+                spec, claim, start, source, splits, backend, settings, asked_to_stop
             )
 
             # ---- train, evaluate, predict --------------------------------------------
@@ -158,7 +158,8 @@ class Ready:
     splits: Mapping[str, Split]
     backend: Backend
     settings: EvaluationSettings
-    request: StopRequest
+    asked_to_stop: Callable[[], int | None]
+    """The exit status that a signal asks for; None: none came."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,11 @@ def hooks_of(ready: Ready, plan: Plan, identity: Mapping[str, Any]) -> RunHooks:
     if spec.report_to == "tensorboard":
         record.log_to_tensorboard(folder / "runs")
     return RunHooks(
-        ready.backend, record, saver, ready.request, partial(judge_validation, ready)
+        ready.backend,
+        record,
+        saver,
+        ready.asked_to_stop,
+        partial(judge_validation, ready),
     )
 
 
@@ -242,11 +247,11 @@ def judge(ready: Ready, training: Training) -> dict[str, Any]:
             metrics |= evaluate(
                 backend, splits["test"], "predict", ready.settings, into
             )
-    except EvaluationLeft:
+    except EvaluationLeft as left:
         if training.hooks is not None:
             training.hooks.stop_after_training()
         said = "Stopped while evaluating; what stood before still stands."
-        raise TrainingStopped(said, ready.request.exit_status) from None
+        raise TrainingStopped(said, left.exit_status) from None
     return metrics
 
 

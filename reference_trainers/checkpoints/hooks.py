@@ -16,7 +16,6 @@ from reference_trainers.recipe.plan import Plan
 from reference_trainers.report.evaluation import EvaluationLeft
 from reference_trainers.report.progress import say
 from reference_trainers.report.record import Record
-from reference_trainers.signals import StopRequest
 
 
 class RunHooks:
@@ -27,25 +26,29 @@ class RunHooks:
         backend: Backend,
         record: Record,
         saver: Saver,
-        request: StopRequest,
+        asked_to_stop: Callable[[], int | None],
         judge: Callable[[], dict[str, Any]],
     ):
-        """`judge` evaluates the validation rows; it returns their metrics."""
+        """`asked_to_stop`: the exit status that a signal asks for; None: none did.
+
+        `judge` evaluates the validation rows; it returns their metrics.
+        """
         self.step = record.first_step
         self.backend = backend
         self.record_ = record
         self.saver = saver
-        self.request = request
+        self.asked_to_stop = asked_to_stop
         self.judge = judge
 
     @property
     def stop(self) -> TrainingStopped | None:
-        if not self.request.asked:
+        exit_status = self.asked_to_stop()
+        if exit_status is None:
             return None
         done = f"Stopped after {self.record_.next_step} steps."
         newest = self.saver.newest
         how = f" To resume: --resume_from_checkpoint {newest}" if newest else ""
-        return TrainingStopped(f"{done}{how}", self.request.exit_status)
+        return TrainingStopped(f"{done}{how}", exit_status)
 
     def record(self, batch: GlobalBatch, update: Update, learning_rate: float) -> None:
         self.record_.add(batch, update, learning_rate, self.backend.compilations)

@@ -31,6 +31,10 @@ from reference_trainers.spec import TrainingSpec
 class EvaluationLeft(Exception):
     """A stop was asked for: the evaluation under way has no result."""
 
+    def __init__(self, exit_status: int):
+        super().__init__()
+        self.exit_status = exit_status
+
 
 @dataclass(frozen=True)
 class EvaluationSettings:
@@ -43,15 +47,15 @@ class EvaluationSettings:
     generation: GenerationSettings | None
     """None: loss only."""
     quiet: bool
-    stopped: Callable[[], bool] = lambda: False
-    """Asked before every batch."""
+    asked_to_stop: Callable[[], int | None] = lambda: None
+    """Asked before every batch: the exit status that a signal wants, if one came."""
 
 
 def evaluation_settings(
     spec: TrainingSpec,
     source: ModelSource,
     backend: Backend,
-    stopped: Callable[[], bool],
+    asked_to_stop: Callable[[], int | None],
 ) -> EvaluationSettings:
     """How every split is evaluated, while training and after it."""
     generation = generation_settings(spec, source.generation_config, source.config)
@@ -61,7 +65,7 @@ def evaluation_settings(
         batch_size=spec.per_device_eval_batch_size * backend.devices,
         generation=generation if spec.predict_with_generate else None,
         quiet=spec.disable_tqdm,
-        stopped=stopped,
+        asked_to_stop=asked_to_stop,
     )
 
 
@@ -86,8 +90,9 @@ def evaluate(
         if predictions is not None:
             files = stack.enter_context(_PredictionFiles(predictions))
         for row_ids, batch in progress_bar(batches, total, prefix, settings.quiet):
-            if settings.stopped():
-                raise EvaluationLeft
+            exit_status = settings.asked_to_stop()
+            if exit_status is not None:
+                raise EvaluationLeft(exit_status)
             batch_loss, batch_tokens = backend.evaluate(batch)
             loss, tokens = loss + batch_loss, tokens + batch_tokens
             if settings.generation is None:
