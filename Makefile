@@ -71,8 +71,7 @@ setup: $(READY)
 
 $(READY): pyproject.toml constraints/cpu.txt
 	$(PYTHON) -m venv .venv
-	# Compiling all of three frameworks takes as long as installing them
-	$(BIN)/python -m pip install --no-compile --constraint constraints/cpu.txt \
+	$(BIN)/python -m pip install --constraint constraints/cpu.txt \
 		--editable ".[$(EXTRAS)]"
 	touch $@
 

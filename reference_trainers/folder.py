@@ -21,9 +21,10 @@ from reference_trainers.spec import TrainingSpec
 
 STAGE = ".results.writing-"
 PUBLISHING = ".results.publishing-"
+REMOVING = ".results.removing-"
 _LEFTOVER = re.compile(
     r"\.(?P<name>checkpoint-[0-9]+|results)"
-    r"\.(?P<doing>writing|replaced|deleting|publishing)-[0-9a-z_]+"
+    r"\.(?P<doing>writing|replaced|deleting|publishing|removing)-[0-9a-z_]+"
 )
 
 
@@ -82,8 +83,8 @@ def sweep(folder: Path) -> None:
     """Clears away what killed runs left unfinished, and finishes what was decided.
 
     A checkpoint that was just being replaced goes back to its name; results that were
-    being published are published. Call it only under the folder's lock: another run's
-    unfinished write looks the same.
+    being published, or removed, are. Call it only under the folder's lock: another
+    run's unfinished write looks the same.
     """
     for path in sorted(folder.iterdir()):
         leftover = _LEFTOVER.fullmatch(path.name)
@@ -94,6 +95,8 @@ def sweep(folder: Path) -> None:
             path.rename(name)
         elif doing == "publishing":
             _finish_publishing(path, folder)
+        elif doing == "removing":
+            _finish_removing(path, folder)
         else:
             delete_tree(path)
 
@@ -109,6 +112,16 @@ def publish(stage: Path, folder: Path) -> None:
     stage.rename(ready)
     flush(folder)
     _finish_publishing(ready, folder)
+
+
+def remove_results(folder: Path) -> None:
+    """Removes what the report in `folder` lists: all of it, if need be at `sweep`."""
+    if RunReport.find(folder) is None:
+        return
+    doomed = Path(tempfile.mkdtemp(prefix=REMOVING, dir=folder))
+    (folder / REPORT_FILE).rename(doomed / REPORT_FILE)
+    flush(folder)
+    _finish_removing(doomed, folder)
 
 
 def files_of_report(folder: Path) -> set[str]:
@@ -155,6 +168,12 @@ def _finish_publishing(ready: Path, folder: Path) -> None:
         (ready / REPORT_FILE).replace(folder / REPORT_FILE)
         flush(folder)
     delete_tree(ready)
+
+
+def _finish_removing(doomed: Path, folder: Path) -> None:
+    for name in sorted(files_of_report(doomed) - {REPORT_FILE}):
+        _remove_file(folder, name)
+    delete_tree(doomed)
 
 
 def _remove_file(folder: Path, name: str) -> None:

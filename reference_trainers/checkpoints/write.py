@@ -39,6 +39,7 @@ from reference_trainers.files import (
     json_of,
     temporary_sibling,
 )
+from reference_trainers.folder import remove_results
 from reference_trainers.protocols import Backend, State
 from reference_trainers.report.progress import say
 from reference_trainers.report.record import Record
@@ -201,6 +202,8 @@ class Saver:
                 write_other_files,
             )
             self.newest, self.newest_step = target, record.next_step
+            if self.spec.overwrite_output_dir and not self._replaced:
+                remove_results(self.folder)  # they would pass for this run's
             self.replace_older_run(best)
             kept = [path for path in (target, best) if path]
             rotate(self.folder, self.spec.save_total_limit, kept)
@@ -222,7 +225,7 @@ class Saver:
         resumed = self._resumed.folder if self._resumed else None
         kept = {path.resolve() for path in (self.newest, resumed, best) if path}
         start = self._resumed.step if self._resumed else -1
-        for step, path in checkpoints(self.folder):
+        for step, path in reversed(checkpoints(self.folder)):
             ours = (path / MANIFEST).is_file()
             newer = step > start or self.spec.overwrite_output_dir
             if ours and newer and path.resolve() not in kept:

@@ -90,7 +90,7 @@ class Life:
 
         def watch(event: str, path: str) -> None:
             name = Path(path).name
-            if name == when or name.startswith(f".{when}."):
+            if name == when or name.startswith((f".{when}.", f".{when}-")):
                 dies()
 
         status = in_child(lambda: self.run(**flags), watch)

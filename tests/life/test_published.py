@@ -103,6 +103,16 @@ def test_a_users_folder_named_as_a_checkpoint_is_refused(life: Life) -> None:
     assert (life.folder / "checkpoint-4" / "mine").read_text() == "mine"
 
 
+def test_an_overwriting_run_is_not_taken_for_the_one_before(life: Life) -> None:
+    life.run(learning_rate=3e-2)
+    life.killed(when="checkpoint-4.writing", overwrite_output_dir=True)
+    assert not (life.folder / "run_report.json").exists()
+    report = life.run()
+    assert report.resumed_at == 2
+    assert report.spec["learning_rate"] == 1e-2
+    assert weights(life.folder) == weights(life.folder / "checkpoint-4")
+
+
 def test_what_the_earlier_run_published_goes_with_it(life: Life) -> None:
     life.run(do_eval=True, do_predict=True)
     assert (life.folder / "predictions.jsonl").is_file()
