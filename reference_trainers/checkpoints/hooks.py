@@ -84,7 +84,8 @@ class RunHooks:
 
     def stop_after_training(self) -> None:
         """Saves what was trained, if a stop left what comes after; raises `stop`."""
-        if self.saver.newest_step != self.record_.next_step:
+        best = self.record_.spec.load_best_model_at_end  # its weights are held by now
+        if self.saver.newest_step != self.record_.next_step and not best:
             self.save()
         if self.stop:
             raise self.stop

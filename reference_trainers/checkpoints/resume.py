@@ -1,4 +1,4 @@
-"""How a run starts: anew, or from which checkpoint; and what is read of that."""
+"""How a run starts: anew, from which checkpoint, or with nothing left to train."""
 
 from __future__ import annotations
 

@@ -36,6 +36,14 @@ STANDARD: dict[str, Any] = {
     "predict_with_generate": True,
     "report_to": "none",
 }
+FIRST_IS_BEST: dict[str, Any] = {
+    "max_steps": 6,
+    "eval_strategy": "steps",
+    "eval_steps": 2,
+    "save_steps": 2,
+    "load_best_model_at_end": True,
+    "greater_is_better": True,  # so that the first evaluation is the best
+}
 # Operations on files, as sys.addaudithook names them, that change something
 CHANGES = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir")
 

@@ -11,16 +11,7 @@ import pytest
 
 from fixtures.numpy_backend import NumpyBackend
 from reference_trainers import Batch, InputError
-from tests.life.runs import Life
-
-FIRST: dict[str, Any] = {
-    "max_steps": 6,
-    "eval_strategy": "steps",
-    "eval_steps": 2,
-    "save_steps": 2,
-    "load_best_model_at_end": True,
-    "greater_is_better": True,  # so that the first evaluation is the best
-}
+from tests.life.runs import FIRST_IS_BEST, Life
 
 
 def weights(life: Life, step: int | None = None) -> bytes:
@@ -29,31 +20,31 @@ def weights(life: Life, step: int | None = None) -> bytes:
 
 
 def test_the_best_of_another_folder_is_found_there(life: Life) -> None:
-    life.run(**FIRST)
+    life.run(**FIRST_IS_BEST)
     elsewhere = Life(life.inputs, life.folder.with_name("elsewhere"))
     source = f"{life.folder}/checkpoint-4"
-    report = elsewhere.run(**FIRST, resume_from_checkpoint=source)
+    report = elsewhere.run(**FIRST_IS_BEST, resume_from_checkpoint=source)
     assert report.model_step == 2
     assert weights(elsewhere) == weights(life, 2)
 
 
 def test_the_best_is_kept_when_newer_checkpoints_are_replaced(life: Life) -> None:
-    life.run(**FIRST)
+    life.run(**FIRST_IS_BEST)
     source = f"{life.folder}/checkpoint-4"
     named: dict[str, Any] = {"resume_from_checkpoint": source}
-    report = life.run(**FIRST, **named, overwrite_output_dir=True)
+    report = life.run(**FIRST_IS_BEST, **named, overwrite_output_dir=True)
     assert report.model_step == 2
     assert weights(life) == weights(life, 2)
 
 
 @pytest.mark.parametrize("gone", ["removed", "damaged"])
 def test_a_best_that_is_gone_at_the_start_is_forgotten(life: Life, gone: str) -> None:
-    life.killed(when="checkpoint-6", **FIRST)
+    life.killed(when="checkpoint-6", **FIRST_IS_BEST)
     if gone == "removed":
         shutil.rmtree(life.folder / "checkpoint-2")
     else:
         os.truncate(life.folder / "checkpoint-2" / "model.safetensors", 9)
-    report = life.run(**FIRST)
+    report = life.run(**FIRST_IS_BEST)
     assert report.model_step == 6, "the best of those that were evaluated since"
     assert any("checkpoint-2, the best so far, is gone" in w for w in report.warnings)
     assert weights(life) == weights(life, 6)
@@ -71,7 +62,7 @@ def test_a_best_that_is_gone_at_the_end_costs_a_warning(
         return found(backend, record, saver)
 
     monkeypatch.setattr("reference_trainers.run.restore_best", removed)
-    report = life.run(**FIRST, do_eval=True)
+    report = life.run(**FIRST_IS_BEST, do_eval=True)
     assert report.model_step == 6
     assert any("It was the best" in warning for warning in report.warnings)
     assert weights(life) == weights(life, 6)
@@ -91,7 +82,7 @@ def test_a_best_that_is_gone_at_the_end_costs_a_warning(
 def test_checkpoints_that_can_be_best_are_found_from_whole_steps(
     life: Life, flags: dict[str, Any], matches: bool
 ) -> None:
-    flags = FIRST | {"max_steps": 10} | flags
+    flags = FIRST_IS_BEST | {"max_steps": 10} | flags
     if matches:
         assert life.run(**flags).model_step in range(1, 11)
         return
@@ -103,7 +94,7 @@ def test_checkpoints_that_can_be_best_are_found_from_whole_steps(
 @pytest.mark.parametrize("name", ["rogue1", "eval_rouge3", "accuracy"])
 def test_an_unknown_metric_is_refused_at_the_start(life: Life, name: str) -> None:
     with pytest.raises(InputError, match=f"--metric_for_best_model {name}"):
-        life.run(**FIRST, metric_for_best_model=name)
+        life.run(**FIRST_IS_BEST, metric_for_best_model=name)
     assert not life.folder.exists()
 
 
@@ -138,7 +129,7 @@ def test_a_loss_that_is_not_finite_is_left_out_and_never_best(
         return (math.nan if next(calls) == 0 else loss), tokens
 
     monkeypatch.setattr(NumpyBackend, "evaluate", evaluate)
-    report = life.run(**FIRST)
+    report = life.run(**FIRST_IS_BEST)
     assert report.evaluations[0]["eval_loss"] is None
     assert report.model_step == 4, "the best of the others"
     assert "eval_loss is nan" in capfd.readouterr().err

@@ -9,16 +9,7 @@ from typing import Any
 import pytest
 
 from reference_trainers import InputError, RunReport
-from tests.life.runs import Life
-
-BEST: dict[str, Any] = {
-    "max_steps": 6,
-    "eval_strategy": "steps",
-    "eval_steps": 2,
-    "save_steps": 2,
-    "load_best_model_at_end": True,
-    "greater_is_better": True,  # so that the first evaluation is the best
-}
+from tests.life.runs import FIRST_IS_BEST, Life
 
 
 def weights(folder: Path) -> bytes:
@@ -37,11 +28,11 @@ def test_a_run_that_was_not_published_is_at_the_next_start(life: Life) -> None:
 
 @pytest.mark.parametrize("add", ["do_eval", "do_predict"])
 def test_a_finished_run_judges_what_it_published(life: Life, add: str) -> None:
-    life.run(**BEST)
+    life.run(**FIRST_IS_BEST)
     losses = {e["step"]: e["eval_loss"] for e in life.report().evaluations}
     assert losses[2] != losses[6]
     before = life.report()
-    life.run(**BEST, **{add: True})
+    life.run(**FIRST_IS_BEST, **{add: True})
     after = life.report()
     assert after.model_step == 2
     if add == "do_eval":
@@ -52,7 +43,7 @@ def test_a_finished_run_judges_what_it_published(life: Life, add: str) -> None:
 
 
 def test_an_evaluation_alone_adds_to_a_finished_run(life: Life) -> None:
-    life.run(**BEST)
+    life.run(**FIRST_IS_BEST)
     before = life.report()
     life.run(do_train=False, do_eval=True, per_device_eval_batch_size=3)
     after = life.report()
