@@ -25,6 +25,8 @@ from reference_trainers.tensorflow import TRAINER
 if __name__ == "__main__":  # before the imports below, which take seconds
     raise SystemExit(main(TRAINER))
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -55,28 +57,34 @@ class AdamW(keras.optimizers.AdamW):
             spec.adam_beta2,
             spec.adam_epsilon,
         )
+        if not spec.weight_decay:
+            self.weight_decay = None  # else Keras takes zeros off, a pass over memory
         self.rate = rate
+        self.betas = np.array([spec.adam_beta1, spec.adam_beta2], spec.dtype)
+        self.shared: dict[str, Any] = {}
+
+    def begin(self, rate):
+        """Takes the rate of an update, and computes what all its variables share."""
+        self.rate.assign(rate)
+        step = tf.cast(self.iterations + 1, self.rate.dtype)
+        power1, power2 = (tf.pow(beta, step) for beta in self.betas)
+        # Keras adds epsilon to the uncorrected root; torch to the corrected one.
+        epsilon = tf.cast(np.float64(self.epsilon), step.dtype) * tf.sqrt(1 - power2)
+        beta1, beta2 = map(tf.constant, self.betas)
+        self.shared = {
+            **{"lr": tf.identity(rate), "beta1": beta1, "beta2": beta2},
+            **{"beta1_power": power1, "beta2_power": power2, "epsilon": epsilon},
+        }
 
     def update_step(self, gradient, variable, learning_rate):
         """Keras's step in one pass over memory, with torch's epsilon."""
-        dtype = variable.dtype
         index = self._get_variable_index(variable)
-        beta1, beta2 = np.array([self.beta_1, self.beta_2], dtype.as_numpy_dtype)
-        step = tf.cast(self.iterations + 1, dtype)
-        power1, power2 = tf.pow(beta1, step), tf.pow(beta2, step)
-        # Keras adds epsilon to the uncorrected root; torch to the corrected one.
-        epsilon = tf.cast(np.float64(self.epsilon), dtype) * tf.sqrt(1 - power2)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
-            beta1_power=power1,
-            beta2_power=power2,
-            lr=tf.cast(learning_rate, dtype),
-            beta1=beta1,
-            beta2=beta2,
-            epsilon=epsilon,
             grad=gradient,
+            **self.shared,
         )
 
     def exp_avg(self) -> dict[str, keras.Variable]:
@@ -190,6 +198,6 @@ def update(
         scale = tf.minimum(scale, spec.max_grad_norm / (norm + 1e-6))
     # Keras sums over devices once more.
     scale /= context.num_replicas_in_sync
-    optimizer.rate.assign(rate)
+    optimizer.begin(rate)
     optimizer.apply([grad * scale for grad in grads], variables)
     return loss, norm
