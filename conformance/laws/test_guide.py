@@ -82,6 +82,8 @@ class Guide:
         command = [*(launcher or (sys.executable,)), *self.start]
         env = {**self.environment, "HOME": str(self.home), "HF_HUB_OFFLINE": "1"}
         env |= {"HF_HOME": str(self.home / "cache")}
+        # What JAX has compiled for one reader serves the next
+        env.setdefault("XDG_CACHE_HOME", str(Path.home() / ".cache"))
         env.pop("HF_DATASETS_CACHE", None)  # the suite's, which no reader has
         ended = subprocess.run(
             [*command, *shlex.split(flags)],

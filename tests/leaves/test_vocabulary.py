@@ -27,9 +27,18 @@ NEW = "[DATE]"
 @pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
 def inputs(request, tmp_path_factory) -> dict[str, str]:
     """A model, and rows whose texts and summaries hold a token that it lacks."""
-    top = tmp_path_factory.mktemp("inputs")
+    return made(tmp_path_factory.mktemp("inputs"), tied=request.param)
+
+
+@pytest.fixture(scope="module")
+def untied(tmp_path_factory) -> dict[str, str]:
+    """The same with a head of its own, which must grow too."""
+    return made(tmp_path_factory.mktemp("inputs"), tied=False)
+
+
+def made(top: Path, tied: bool) -> dict[str, str]:
     model = tiny_t5(
-        top / "model", tied=request.param, gated=True, dropout_rate=0.0, num_layers=1
+        top / "model", tied=tied, gated=True, dropout_rate=0.0, num_layers=1
     )
     tokenizer = AutoTokenizer.from_pretrained(model)
     tokenizer.add_tokens([NEW, "[PLACE]"])
@@ -64,10 +73,14 @@ def run(name: str, inputs: dict[str, str], folder: Path, **flags) -> RunReport:
     return find_trainer(name).run(spec)
 
 
+@pytest.fixture(scope="module")
+def expected(inputs, tmp_path_factory) -> RunReport:
+    """What the trainer does whose model is transformers' own."""
+    return run("pytorch", inputs, tmp_path_factory.mktemp("expected") / "out")
+
+
 @pytest.mark.parametrize("name", NEEDS)
-def test_every_trainer_adds_the_same_rows(name, inputs, tmp_path, capfd):
-    expected = run("pytorch", inputs, tmp_path / "pytorch")
-    capfd.readouterr()
+def test_every_trainer_adds_the_same_rows(name, inputs, expected, tmp_path, capfd):
     found = run(name, inputs, tmp_path / "found")
     assert "its embeddings get 2 rows more" in capfd.readouterr().err
     assert any("2 rows more" in warning for warning in found.warnings)
@@ -79,16 +92,16 @@ def test_every_trainer_adds_the_same_rows(name, inputs, tmp_path, capfd):
 
 
 @pytest.mark.parametrize("name", NEEDS)
-def test_its_output_and_its_checkpoints_open(name, inputs, tmp_path):
-    whole = run(name, inputs, tmp_path / "whole", max_steps=4)
-    folder = tmp_path / "halves"
-    run(name, inputs, folder, max_steps=2, save_strategy="steps", save_steps=2)
+def test_its_output_and_its_checkpoints_open(name, untied, tmp_path):
+    folder = tmp_path / "whole"
+    every = {"save_strategy": "steps", "save_steps": 1}
+    whole = run(name, untied, folder, max_steps=2, **every)
     # Of the model that was given, and of what came of it: neither grows again
-    halves = run(name, inputs, folder, max_steps=4)
-    assert halves.resumed_at == 2
-    second = [step.loss for step in whole.steps[2:]]
-    assert [step.loss for step in halves.steps[-2:]] == second
-    given = inputs | {"model_name_or_path": str(folder)}
+    first = {"resume_from_checkpoint": str(folder / "checkpoint-1")}
+    resumed = run(name, untied, tmp_path / "resumed", max_steps=2, **first)
+    assert resumed.resumed_at == 1
+    assert resumed.steps[-1].loss == whole.steps[-1].loss
+    given = untied | {"model_name_or_path": str(folder)}
     more = run(name, given, tmp_path / "more", max_steps=1)
     assert not any("rows more" in warning for warning in more.warnings)
 
