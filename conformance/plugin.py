@@ -6,6 +6,7 @@ no such profile are shown as not run, with the reason; they never pass.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,6 +49,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         default=1,
         help="how often a run is killed and resumed; default: 1",
+    )
+    group.addoption(
+        "--shuffle",
+        type=int,
+        metavar="SEED",
+        help="trainers and profiles in random order, and the laws of each",
     )
 
 
@@ -98,16 +105,31 @@ def _not_run(law: Law, profile: str) -> Any:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    asked = config.getoption("--law")
-    if not asked:
-        return
-    kept: list[pytest.Item] = []
-    left: list[pytest.Item] = []
-    for item in items:
-        law = law_of(getattr(item, "function", None))
-        (kept if law and law.id in asked else left).append(item)
-    config.hook.pytest_deselected(items=left)
-    items[:] = kept
+    asked, seed = config.getoption("--law"), config.getoption("--shuffle")
+    if asked:
+        kept: list[pytest.Item] = []
+        left: list[pytest.Item] = []
+        for item in items:
+            law = law_of(getattr(item, "function", None))
+            (kept if law and law.id in asked else left).append(item)
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
+    if seed is not None:
+        shuffle(items, random.Random(seed))
+
+
+def shuffle(items: list[pytest.Item], chance: random.Random) -> None:
+    """Those of one trainer and profile stay together: they share a worker."""
+
+    def place(item: pytest.Item) -> tuple[str, str]:
+        called = getattr(item, "callspec", None)
+        params = called.params if called else {}
+        return params.get("subject", ""), params.get("profile", "")
+
+    places = sorted(set(map(place, items)))
+    chance.shuffle(places)
+    chance.shuffle(items)
+    items.sort(key=lambda item: places.index(place(item)))
 
 
 # ---- fixtures -----------------------------------------------------------------------
