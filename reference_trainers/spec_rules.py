@@ -13,7 +13,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from reference_trainers.errors import InputError
-from reference_trainers.flags import GROUPS
+from reference_trainers.flags import GROUPS, GenerationFlags
 
 if TYPE_CHECKING:
     from reference_trainers.spec import TrainingSpec
@@ -97,6 +97,7 @@ def check(spec: TrainingSpec) -> None:
     _check_run(spec)
     _check_sources(spec)
     _check_steps(spec)
+    _check_effects(spec)
     if spec.load_best_model_at_end:
         _check_best_model(spec)
 
@@ -163,6 +164,23 @@ def _check_steps(spec: TrainingSpec) -> None:
             raise InputError(
                 f"--{name} {value:g}: give whole steps, or a share of all below 1."
             )
+
+
+def _check_effects(spec: TrainingSpec) -> None:
+    """Refuses a flag that changes nothing beside the others: it was meant to."""
+    generation = [flag.name for flag in fields(GenerationFlags)]
+    best = ["metric_for_best_model", "greater_is_better"]
+    for names, needs, given in (
+        (generation, "--predict_with_generate", spec.predict_with_generate),
+        (best, "--load_best_model_at_end", spec.load_best_model_at_end),
+        (["eval_steps"], "--eval_strategy steps", spec.eval_strategy == "steps"),
+        (["save_steps"], "--save_strategy steps", spec.save_strategy == "steps"),
+        (["save_total_limit"], "a --save_strategy", spec.save_strategy != "no"),
+    ):
+        for name in names:
+            value = getattr(spec, name)
+            if not given and value != getattr(type(spec), name):
+                raise InputError(f"--{name} {value}: has no effect without {needs}.")
 
 
 # What an evaluation can find, by the names that follow "eval_"

@@ -40,8 +40,10 @@ CHANGED = TrainingSpec(
     warmup_ratio=0.1,
     early_stopping="never",
     num_beams=4,
+    predict_with_generate=True,
     eval_strategy="steps",
     eval_steps=0.25,
+    load_best_model_at_end=True,
     greater_is_better=False,
 )
 
@@ -58,14 +60,19 @@ def test_nothing_given_is_every_default():
         ("no_cuda", "use_cpu", "true"),
         ("max_train_steps", "max_steps", "7"),
         ("num_warmup_steps", "warmup_steps", "3"),
-        ("generation_num_beams", "num_beams", "2"),
         ("push_to_hub_token", "hub_token", "hf_x"),
         ("tpu_name", "tpu", "somewhere"),
         ("max_val_samples", "max_eval_samples", "5"),
+        ("per_gpu_eval_batch_size", "per_device_eval_batch_size", "2"),
     ],
 )
 def test_both_spellings_of_a_flag_are_one(old, new, value):
     assert parse([f"--{old}", value]) == parse([f"--{new}={value}"]) != TrainingSpec()
+
+
+def test_the_beams_of_transformers_arguments_are_ours():
+    given = ["--predict_with_generate", "--generation_num_beams", "2"]
+    assert parse(given).num_beams == 2
 
 
 def test_dashes_are_underscores():
@@ -126,8 +133,8 @@ def test_switches_that_are_on(arguments, expected):
     [
         ("save_strategy: no", "save_strategy", "no"),
         ("eval_strategy: off", "eval_strategy", "no"),
-        ("early_stopping: true", "early_stopping", "true"),
-        ("early_stopping: no", "early_stopping", "false"),
+        ("{early_stopping: true, predict_with_generate: on}", "early_stopping", "true"),
+        ("{early_stopping: no, predict_with_generate: on}", "early_stopping", "false"),
         ("do-train: yes", "do_train", True),
         ("num_beams: null", "num_beams", None),
         ("checkpointing_steps: 7", "save_steps", 7),

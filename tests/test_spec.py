@@ -8,6 +8,7 @@ from dataclasses import MISSING, fields, replace
 import pytest
 
 from reference_trainers.errors import InputError
+from reference_trainers.flags import GenerationFlags
 from reference_trainers.spec import SECRETS, TrainingSpec
 
 DEFAULTS = {flag.name: flag.default for flag in fields(TrainingSpec)}
@@ -38,15 +39,25 @@ CHANGED = TrainingSpec(
     warmup_ratio=0.1,
     early_stopping="never",
     num_beams=4,
+    predict_with_generate=True,
     eval_strategy="steps",
     eval_steps=0.25,
+    load_best_model_at_end=True,
     greater_is_better=False,
 )
+# What a flag has no effect without
+GENERATES = {"predict_with_generate": True}
+NEEDED = {
+    **{flag.name: GENERATES for flag in fields(GenerationFlags)},
+    **dict.fromkeys(("metric_for_best_model", "greater_is_better"), BEST),
+    "eval_steps": {"eval_strategy": "steps"},
+}
 
 
 def changed(**flags):
-    """A spec of these flags and defaults; untyped, as their names vary."""
-    return TrainingSpec(**flags)
+    """A spec of these flags, what they need, and defaults; untyped: names vary."""
+    needed = {k: v for name in flags for k, v in NEEDED.get(name, {}).items()}
+    return TrainingSpec(**needed | flags)
 
 
 def test_defaults_are_those_of_transformers():
@@ -90,8 +101,7 @@ def test_hash_is_that_of_the_computation():
         ({}, {"pad_to_max_length": True}),
         ({}, {"optim": "adamw_torch_fused"}),
         ({}, {"per_device_eval_batch_size": 2}),
-        ({}, {"eval_steps": 3}),
-        ({}, {"metric_for_best_model": "rouge1"}),
+        (BEST, {**BEST, "metric_for_best_model": "loss"}),
         ({"max_steps": 3}, {"max_steps": 3, "num_train_epochs": 1}),
         ({"warmup_steps": 0.1}, {"warmup_ratio": 0.1}),
         ({"warmup_steps": 5}, {"warmup_steps": 5.0, "warmup_ratio": 0.1}),
@@ -218,7 +228,7 @@ def test_what_does_not_fit_is_refused_by_name(flags, named):
     ],
 )
 def test_what_best_means(flags, more_is_better):
-    assert TrainingSpec(**flags).more_is_better is more_is_better
+    assert changed(**GENERATES, **flags).more_is_better is more_is_better
 
 
 @pytest.mark.parametrize(
@@ -235,4 +245,26 @@ def test_what_best_means(flags, more_is_better):
 )
 def test_what_makes_no_sense_is_refused(flags, sentence):
     with pytest.raises(InputError, match=sentence):
+        TrainingSpec(**flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "needs"),
+    [
+        *(({f.name: 1}, "--predict_with_generate") for f in fields(GenerationFlags)),
+        ({"metric_for_best_model": "loss"}, "--load_best_model_at_end"),
+        ({"greater_is_better": False}, "--load_best_model_at_end"),
+        ({"eval_steps": 2}, "--eval_strategy steps"),
+        ({"eval_steps": 2, "eval_strategy": "epoch"}, "--eval_strategy steps"),
+        ({"save_steps": 2, "save_strategy": "epoch"}, "--save_strategy steps"),
+        ({"save_total_limit": 2, "save_strategy": "no"}, "a --save_strategy"),
+    ],
+)
+def test_a_flag_without_effect_is_refused(flags, needs):
+    if "early_stopping" in flags:
+        flags = {"early_stopping": "true"}
+    name, value = next(iter(flags.items()))
+    with pytest.raises(
+        InputError, match=f"^--{name} {value}: has no effect without {needs}"
+    ):
         TrainingSpec(**flags)

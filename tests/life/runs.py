@@ -86,6 +86,8 @@ class Life:
             "test_file": rows,
             "output_dir": str(self.folder),
         }
+        if flags.get("save_strategy", "steps") != "steps":
+            del given["save_steps"]
         return TrainingSpec(**given | flags)
 
     def run(self, **flags: Any) -> RunReport:

@@ -111,8 +111,7 @@ def test_an_epoch_that_is_cut_short_ends(
     life: Life, flags: dict[str, Any], evaluated: list[int]
 ) -> None:
     """It evaluates and saves there, as transformers' Trainer does."""
-    by_epoch = {"eval_strategy": "epoch", "save_strategy": "epoch", "save_steps": None}
-    del by_epoch["save_steps"]
+    by_epoch = {"eval_strategy": "epoch", "save_strategy": "epoch"}
     report = life.run(**by_epoch, **flags)
     assert [found["step"] for found in report.evaluations] == evaluated
     saved = sorted(int(p.name[11:]) for p in life.folder.glob("checkpoint-*"))
