@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -23,6 +24,20 @@ def delete_tree(path: Path) -> None:
         path.unlink()
     else:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_whole(folder: Path) -> None:
+    """Deletes a folder, which at no instant looks whole without being so."""
+    doomed = temporary_sibling(folder, "deleting")
+    delete_tree(doomed)  # of a killed run that had the same process id
+    folder.rename(doomed)
+    flush(folder.parent)
+    delete_tree(doomed)
+
+
+def sha256_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def flush(path: Path) -> None:

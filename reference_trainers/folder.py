@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -15,16 +16,24 @@ from types import TracebackType
 from typing import Self
 
 from reference_trainers.errors import InputError
-from reference_trainers.files import delete_tree, files_in, flush, flush_tree
+from reference_trainers.files import (
+    delete_tree,
+    files_in,
+    flush,
+    flush_tree,
+    remove_whole,
+    sha256_of,
+)
 from reference_trainers.results import REPORT_FILE, RunReport
 from reference_trainers.spec import TrainingSpec
 
 STAGE = ".results.writing-"
 PUBLISHING = ".results.publishing-"
 REMOVING = ".results.removing-"
+SUPERSEDED = ".results.superseded-"
 _LEFTOVER = re.compile(
     r"\.(?P<name>checkpoint-[0-9]+|results)"
-    r"\.(?P<doing>writing|replaced|deleting|publishing|removing)-[0-9a-z_]+"
+    r"\.(?P<doing>writing|replaced|deleting|publishing|removing|superseded)-[0-9a-z_]+"
 )
 
 
@@ -97,6 +106,8 @@ def sweep(folder: Path) -> None:
             _finish_publishing(path, folder)
         elif doing == "removing":
             _finish_removing(path, folder)
+        elif doing == "superseded":
+            _finish_superseding(path, folder)
         else:
             delete_tree(path)
 
@@ -112,6 +123,31 @@ def publish(stage: Path, folder: Path) -> None:
     stage.rename(ready)
     flush(folder)
     _finish_publishing(ready, folder)
+
+
+def supersede(
+    folder: Path, by: str, written: Path, checkpoints: Collection[str], results: bool
+) -> None:
+    """Notes what goes once the file `written` stands in `folder` as `by`.
+
+    The rename that puts it there decides. A kill before it costs what is new; after
+    it, what is old goes at `finish_superseding`, or at the next `sweep`. `results`:
+    what the report of an earlier run lists goes too.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=STAGE, dir=folder)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        note = {"by": by, "sha256": sha256_of(written), "results": results}
+        json.dump(note | {"checkpoints": sorted(checkpoints)}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    path = Path(name)
+    path.rename(path.with_name(path.name.replace(STAGE, SUPERSEDED)))
+
+
+def finish_superseding(folder: Path) -> None:
+    """Removes what `supersede` noted, if what is new stands."""
+    for note in folder.glob(f"{SUPERSEDED}*"):
+        _finish_superseding(note, folder)
 
 
 def remove_results(folder: Path) -> None:
@@ -148,6 +184,9 @@ def write_errors_told(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        named = Path(error.filename) if isinstance(error.filename, str) else folder
+        if not named.is_relative_to(folder):
+            raise InputError(f"{named}: {error.strerror}.") from error
         raise InputError(
             f"--output_dir {folder}: the results cannot be written: "
             f"{error.strerror or error}. What was finished stands; fix that, and give "
@@ -168,6 +207,19 @@ def _finish_publishing(ready: Path, folder: Path) -> None:
         (ready / REPORT_FILE).replace(folder / REPORT_FILE)
         flush(folder)
     delete_tree(ready)
+
+
+def _finish_superseding(note: Path, folder: Path) -> None:
+    noted = json.loads(note.read_bytes())
+    new = folder / noted["by"]
+    if new.is_file() and sha256_of(new) == noted["sha256"]:
+        flush(folder)  # the new name is on the disk before the old ones go
+        if noted["results"]:
+            remove_results(folder)
+        for name in noted["checkpoints"]:
+            if (folder / name).is_dir():
+                remove_whole(folder / name)
+    note.unlink()
 
 
 def _finish_removing(doomed: Path, folder: Path) -> None:

@@ -7,7 +7,7 @@ the output folder as it found it, but for whole checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from reference_trainers.checkpoints.resume import (
     identity_of,
     is_finished,
     require_free_names,
+    require_resumable,
     start_of,
 )
 from reference_trainers.checkpoints.write import Saver, write_model
@@ -38,6 +39,7 @@ from reference_trainers.files import json_of
 from reference_trainers.folder import (
     Claim,
     claimed,
+    finish_superseding,
     output_folder,
     publish,
     require_free,
@@ -52,7 +54,7 @@ from reference_trainers.report.evaluation import (
     evaluate,
     evaluation_settings,
 )
-from reference_trainers.report.progress import say
+from reference_trainers.report.progress import say, tell
 from reference_trainers.report.record import Record
 from reference_trainers.report.write import (
     STATE,
@@ -63,7 +65,7 @@ from reference_trainers.report.write import (
     what_changed,
     write_results,
 )
-from reference_trainers.results import RunReport
+from reference_trainers.results import REPORT_FILE, RunReport
 from reference_trainers.signals import stop_signals
 from reference_trainers.spec import TrainingSpec
 from reference_trainers.world import require_one_process, world_of
@@ -111,11 +113,6 @@ def run(name: str, backend_class: BackendClass, spec: TrainingSpec) -> RunReport
                     describe(report, splits, backend)
                 publish_results(ready, training, report)
             return report
-
-
-def tell(warnings: Sequence[str]) -> None:
-    for warning in warnings:
-        say(warning)
 
 
 def require_room(spec: TrainingSpec, claim: Claim, source: ModelSource) -> None:
@@ -181,9 +178,11 @@ def train(ready: Ready) -> Training:
     padding = ready.source.padding(spec, backend, spec.max_target_length)
     plan = plan_of(spec, len(split.rows), backend.devices, padding)
     identity = identity_of(spec, plan, split.report.digest, ready.source)
-    if is_finished(start, identity, plan, ready.claim.folder):
+    if is_finished(start.published, identity, plan):
+        say(f"{ready.claim.folder} holds the end of this run: nothing to do.")
         tell(what_changed(start.published, spec))
         return Training()
+    require_resumable(start, identity, plan, ready.claim.folder)
     require_free_names(plan, start.step, ready.claim.folder)
     hooks = hooks_of(ready, plan, identity)
     record = hooks.record_
@@ -194,7 +193,7 @@ def train(ready: Ready) -> Training:
         hooks.catch_up(plan)
         if hooks.step < plan.total_steps:
             (backend.fit or partial(loop.fit, backend))(split.rows, plan, hooks)
-        record.log()
+        hooks.log()
     finally:
         record.close()
     step = restore_best(backend, record, hooks.saver)
@@ -293,6 +292,8 @@ def publish_results(ready: Ready, training: Training, report: RunReport) -> None
         state = json_of(hooks.record_.trainer_state())  # sorted, as after a resume
         (stage / STATE).write_text(state, encoding="utf-8")
     write_results(stage, report)
-    publish(stage, ready.claim.folder)
     if hooks is not None:
-        hooks.saver.finish(hooks.record_.best_checkpoint)
+        kept = hooks.saver.newest, hooks.record_.best_checkpoint
+        hooks.saver.supersede(REPORT_FILE, stage / REPORT_FILE, *kept)
+    publish(stage, ready.claim.folder)
+    finish_superseding(ready.claim.folder)

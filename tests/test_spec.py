@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import MISSING, fields, replace
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ CHANGED = TrainingSpec(
 )
 # What a flag has no effect without
 GENERATES = {"predict_with_generate": True}
-NEEDED = {
+NEEDED: dict[str, dict[str, Any]] = {
     **{flag.name: GENERATES for flag in fields(GenerationFlags)},
     **dict.fromkeys(("metric_for_best_model", "greater_is_better"), BEST),
     "eval_steps": {"eval_strategy": "steps"},

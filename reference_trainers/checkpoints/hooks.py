@@ -10,12 +10,12 @@ from reference_trainers.checkpoints.manifest import Checkpoint, CheckpointError
 from reference_trainers.checkpoints.read import read_checkpoint
 from reference_trainers.checkpoints.write import Saver
 from reference_trainers.data.batches import GlobalBatch
-from reference_trainers.errors import TrainingStopped
+from reference_trainers.errors import InputError, TrainingStopped
 from reference_trainers.protocols import Backend, Update
 from reference_trainers.recipe.plan import Plan
 from reference_trainers.report.evaluation import EvaluationLeft
 from reference_trainers.report.progress import say
-from reference_trainers.report.record import Record
+from reference_trainers.report.record import LossNotFinite, Record
 
 
 class RunHooks:
@@ -53,12 +53,22 @@ class RunHooks:
     def record(self, batch: GlobalBatch, update: Update, learning_rate: float) -> None:
         self.record_.add(batch, update, learning_rate, self.backend.compilations)
 
+    def read(self) -> None:
+        """Waits for the updates so far: a NaN must not become a checkpoint."""
+        try:
+            self.record_.read()
+        except LossNotFinite as error:
+            newest = self.saver.newest
+            before = f" The checkpoint before it is {newest}." if newest else ""
+            raise InputError(f"{error}{before}") from None
+
     def log(self) -> None:
+        self.read()
         self.record_.log()
 
     def evaluate(self) -> None:
         """Where a stop is asked for, the evaluation is left: `catch_up` makes it up."""
-        self.record_.read()  # so that its wait is not counted as evaluation
+        self.read()  # its wait is not the evaluation's
         with self.record_.clock.paused():
             try:
                 metrics = self.judge()
@@ -67,7 +77,7 @@ class RunHooks:
             self.record_.log_metrics(metrics)
 
     def save(self) -> None:
-        self.record_.read()  # a NaN must not become a checkpoint
+        self.read()
         with self.record_.clock.paused():
             self.saver.save(self.backend, self.record_)
 
@@ -112,9 +122,9 @@ def find_best(record: Record, resumed: Checkpoint) -> list[str]:
     if record.best_step is None:
         return []
     name = f"checkpoint-{record.best_step}"
-    for folder in (record.folder, resumed.folder.parent):
-        if sound(folder / name):
-            record.best_checkpoint = folder / name
+    for folder in (record.folder / name, resumed.folder.parent / name):
+        if folder.resolve() == resumed.folder.resolve() or sound(folder):
+            record.best_checkpoint = folder
             return []
     warning = f"{name}, the best so far, is gone or damaged: it is forgotten."
     record.best_metric = record.best_step = record.best_checkpoint = None

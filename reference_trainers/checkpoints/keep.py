@@ -1,4 +1,4 @@
-"""The checkpoints that an output folder keeps: found, rotated, removed."""
+"""The checkpoints that an output folder keeps: found and rotated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reference_trainers.checkpoints.manifest import (
     CheckpointError,
     verify_checkpoint,
 )
-from reference_trainers.files import delete_tree, flush, temporary_sibling
+from reference_trainers.files import remove_whole
 
 
 def checkpoints(output_dir: Path) -> list[tuple[int, Path]]:
@@ -60,13 +60,4 @@ def rotate(output_dir: Path, limit: int | None, keep: Iterable[Path]) -> None:
     kept = {path.resolve() for path in keep}
     disposable = [path for path in ours if path.resolve() not in kept]
     for path in disposable[: len(ours) - limit]:
-        remove(path)
-
-
-def remove(folder: Path) -> None:
-    """Deletes a checkpoint, which at no instant looks whole without being so."""
-    doomed = temporary_sibling(folder, "deleting")
-    delete_tree(doomed)  # of a killed run that had the same process id
-    folder.rename(doomed)
-    flush(folder.parent)
-    delete_tree(doomed)
+        remove_whole(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reference_trainers.errors import InputError
-from reference_trainers.files import json_of
+from reference_trainers.files import json_of, sha256_of
 
 VERSION = 2  # of the manifest; raised when a reader of the old one would misread it
 MANIFEST = "manifest.json"
@@ -93,9 +93,7 @@ def verify_checkpoint(folder: Path) -> Checkpoint:
 
 
 def record_of(path: Path) -> FileRecord:
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileRecord(path.stat().st_size, digest)
+    return FileRecord(path.stat().st_size, sha256_of(path))
 
 
 def _read_manifest(folder: Path) -> Manifest:

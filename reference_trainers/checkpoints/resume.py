@@ -25,7 +25,6 @@ from reference_trainers.files import json_of
 from reference_trainers.folder import Claim
 from reference_trainers.models.source import ModelSource
 from reference_trainers.recipe.plan import Plan
-from reference_trainers.report.progress import say
 from reference_trainers.results import RunReport
 from reference_trainers.spec import TrainingSpec
 
@@ -163,32 +162,35 @@ def identity_of(
 
 
 def is_finished(
-    start: Start, identity: Mapping[str, Any], plan: Plan, folder: Path
+    published: RunReport | None, identity: Mapping[str, Any], plan: Plan
 ) -> bool:
-    """Whether what was published is the end of this run, or there is more to train.
+    """Whether what was published is the end of this run, told by its step."""
+    return (
+        published is not None
+        and published.model_step is not None
+        and published.total_steps >= plan.total_steps
+        and not differences(published.identity, identity)
+    )
 
-    Raises `InputError` where what there is to start from is of another run.
-    """
+
+def require_resumable(
+    start: Start, identity: Mapping[str, Any], plan: Plan, folder: Path
+) -> None:
+    """Raises `InputError` where this run can't go on from what there is."""
     report, checkpoint = start.published, start.checkpoint
     if checkpoint is not None:
         require_same_run(checkpoint.manifest.identity, identity)
-    if report is not None and report.model_step is not None:
-        same = not differences(report.identity, identity)
-        if same and report.total_steps >= plan.total_steps:
-            say(f"{folder} holds the end of this run: nothing to do.")
-            return True
-        if checkpoint is None:
-            require_same_run(report.identity, identity)
+        if checkpoint.step > plan.total_steps:
             raise InputError(
-                f"--output_dir {folder}: {report.total_steps} steps are finished, "
-                "and no checkpoint is left to go on from. Name another --output_dir."
+                f"{checkpoint.folder} is beyond the {plan.total_steps} steps of this "
+                "run. Ask for more, or name another --output_dir."
             )
-    if checkpoint is not None and checkpoint.step > plan.total_steps:
+    elif report is not None and report.model_step is not None:
+        require_same_run(report.identity, identity)
         raise InputError(
-            f"{checkpoint.folder} is beyond the {plan.total_steps} steps of this run. "
-            "Ask for more, or name another --output_dir."
+            f"--output_dir {folder}: {report.total_steps} steps are finished, "
+            "and no checkpoint is left to go on from. Name another --output_dir."
         )
-    return False
 
 
 def require_same_run(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -17,7 +17,6 @@ from safetensors.numpy import save_file
 
 from reference_trainers.checkpoints.keep import (
     checkpoints,
-    remove,
     rotate,
 )
 from reference_trainers.checkpoints.manifest import (
@@ -39,7 +38,7 @@ from reference_trainers.files import (
     json_of,
     temporary_sibling,
 )
-from reference_trainers.folder import remove_results
+from reference_trainers.folder import finish_superseding, supersede
 from reference_trainers.protocols import Backend, State
 from reference_trainers.report.progress import say
 from reference_trainers.report.record import Record
@@ -62,12 +61,14 @@ def write_checkpoint(
     run_identity: Mapping[str, Any],
     write_model_files: Callable[[Path], object],
     loss_scale: Mapping[str, float] | None = None,
+    before_it_stands: Callable[[Path], object] = lambda written: None,
 ) -> Manifest:
     """Writes `folder`, named checkpoint-N: whole, flushed to the disk, or not at all.
 
     `write_model_files` adds configuration and tokenizer files to the folder it is
-    given. A checkpoint that stands at `folder` is replaced; if the process dies
-    between the two renames, `folder.sweep` puts it back.
+    given; `before_it_stands` sees the folder as written, before it has its name. A
+    checkpoint that stands at `folder` is replaced; if the process dies between the
+    two renames, `folder.sweep` puts it back.
 
     Raises CheckpointWriteFailed where the system refuses; nothing is left behind then.
     """
@@ -89,6 +90,7 @@ def write_checkpoint(
         )
         (temporary / MANIFEST).write_text(manifest.as_json(), encoding="utf-8")
         flush_tree(temporary)
+        before_it_stands(temporary)
         _put_in_place(temporary, folder)
     except Exception as error:
         if not _came_from_the_system(error):
@@ -181,6 +183,7 @@ class Saver:
         self.newest_step = resumed.step if resumed else 0
         self.warnings: list[str] = []
         self._resumed = resumed
+        self._resumed_from = resumed.folder if resumed else None
         self._replaced = False
 
     def save(self, backend: Backend, record: Record) -> None:
@@ -193,6 +196,10 @@ class Saver:
             steps = json.dumps(record.past())
             (folder / STEPS).write_text(steps, encoding="utf-8")
 
+        def before_it_stands(written: Path) -> None:
+            manifest = written / MANIFEST
+            self.supersede(f"{target.name}/{MANIFEST}", manifest, target, best)
+
         try:
             write_checkpoint(
                 target,
@@ -200,34 +207,35 @@ class Saver:
                 record.trainer_state(),
                 self.identity,
                 write_other_files,
+                before_it_stands=before_it_stands,
             )
             self.newest, self.newest_step = target, record.next_step
-            if self.spec.overwrite_output_dir and not self._replaced:
-                remove_results(self.folder)  # they would pass for this run's
-            self.replace_older_run(best)
+            finish_superseding(self.folder)
+            self._replaced = True
             kept = [path for path in (target, best) if path]
             rotate(self.folder, self.spec.save_total_limit, kept)
         except OSError as error:
             self.warnings.append(str(error))
             say(f"{error} Training continues; older checkpoints still stand.")
+            if self.newest_step != record.next_step:
+                record.take_back_best()
 
-    def finish(self, best: Path | None) -> None:
-        """What an earlier run left goes, now that the results are published."""
-        try:
-            self.replace_older_run(best)
-        except OSError as error:
-            say(f"{error}: an older checkpoint stays.")
+    def supersede(self, by: str, written: Path, *kept: Path | None) -> None:
+        """Notes, once, what of an earlier run goes when `written` stands as `by`.
 
-    def replace_older_run(self, best: Path | None) -> None:
-        """Removes what an earlier run left, once; `best` is of this run."""
+        `kept` are checkpoints of this run, as is the one that it was resumed from.
+        """
         if self._replaced:
             return
-        resumed = self._resumed.folder if self._resumed else None
-        kept = {path.resolve() for path in (self.newest, resumed, best) if path}
+        ours = {path.resolve() for path in (self._resumed_from, *kept) if path}
+        anew = self.spec.overwrite_output_dir
         start = self._resumed.step if self._resumed else -1
-        for step, path in reversed(checkpoints(self.folder)):
-            ours = (path / MANIFEST).is_file()
-            newer = step > start or self.spec.overwrite_output_dir
-            if ours and newer and path.resolve() not in kept:
-                remove(path)
-        self._replaced = True
+        doomed = [
+            path.name
+            for step, path in checkpoints(self.folder)
+            if (path / MANIFEST).is_file() and path.resolve() not in ours
+            if step > start or anew
+        ]
+        results = anew and written.name == MANIFEST  # publishing replaces them itself
+        if doomed or results:
+            supersede(self.folder, by, written, doomed, results)

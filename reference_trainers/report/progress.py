@@ -19,6 +19,11 @@ def progress_bar(
     return iter(tqdm(items, name, total, leave=False, disable=hidden))
 
 
+def tell(lines: Iterable[str]) -> None:
+    for line in lines:
+        say(line)
+
+
 def say(line: str) -> None:
     """A line on stderr that does not tear a progress bar apart."""
     tqdm.write(line, file=sys.stderr)

@@ -28,6 +28,10 @@ MAY_CHANGE = (
 )
 
 
+class LossNotFinite(InputError):
+    """An update spoiled the weights."""
+
+
 class Record:
     """Updates stay on the device until a line is due: then all are read at once."""
 
@@ -55,10 +59,12 @@ class Record:
         self.best_metric: float | None = before.get("best_metric")
         self.best_step: int | None = before.get("best_global_step")
         self.best_checkpoint: Path | None = None
+        self._best_before: tuple[Any, Any, Any] = (None, None, None)
         self.changes: list[dict[str, Any]] = list(known.get("changes", []))
         if self.changed_flags(known):
             self.changes.append({"step": first_step, **self.changed_flags(known)})
         self._before = len(self.steps)
+        self._event_files_before = {*known.get("event_files", [])}
         self._pending: list[tuple[StepRecord, Update]] = []
         self._logged: int = known.get("logged", 0)
         self._compilations = 0
@@ -78,7 +84,7 @@ class Record:
         # Here, because it loads TensorFlow where that is installed
         from tensorboard.summary import Writer
 
-        self._boards_before = {*files_in(self.folder)}
+        self._boards_before = {*files_in(self.folder)} - self._event_files_before
         self._board = Writer(str(folder))
 
     @property
@@ -121,13 +127,13 @@ class Record:
     def read(self) -> None:
         """Waits for the pending updates.
 
-        Raises `InputError` at the first whose loss or gradient is not finite.
+        Raises `LossNotFinite` at the first whose loss or gradient is not.
         """
         pending, self._pending = self._pending, []
         for known, update in pending:
             loss, norm = float(update.loss), float(update.grad_norm)
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise InputError(
+                raise LossNotFinite(
                     f"step {known.step}: the loss is {loss:g} and the gradient norm "
                     f"{norm:g}. It is in no checkpoint; try a lower --learning_rate."
                 )
@@ -166,8 +172,14 @@ class Record:
         value, best = metrics[f"eval_{self.spec.best_metric}"], self.best_metric
         sign = 1 if self.spec.more_is_better else -1
         if value is not None and (best is None or sign * value > sign * best):
+            self._best_before = (best, self.best_step, self.best_checkpoint)
             self.best_metric, self.best_step = value, step
             self.best_checkpoint = self.folder / f"checkpoint-{step}"
+
+    def take_back_best(self) -> None:
+        """The checkpoint of this step could not be saved: it can't be the best."""
+        if self.best_step == self.next_step:
+            self.best_metric, self.best_step, self.best_checkpoint = self._best_before
 
     def trainer_state(self) -> dict[str, Any]:
         """trainer_state.json, in the fields of transformers' TrainerState."""
@@ -194,6 +206,7 @@ class Record:
             "steps": [asdict(step) for step in self.steps],
             "logged": self._logged,
             "evaluations": self.evaluations,
+            "event_files": self.event_files(),
         }
 
     def changed_flags(self, past: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -215,9 +228,9 @@ class Record:
         return [f"From step {self.first_step} on, {', '.join(told)}."]
 
     def event_files(self) -> list[str]:
-        """The TensorBoard files of this process, relative to the output folder."""
+        """The TensorBoard files of the run, relative to the output folder."""
         if self._board is None:
-            return []
+            return sorted(self._event_files_before)
         found = {path for path in files_in(self.folder) if path.startswith("runs/")}
         return sorted(found - self._boards_before)
 

@@ -16,13 +16,13 @@ from fixtures.checkpoints import equal, state_of, write_step
 from reference_trainers.checkpoints.keep import (
     checkpoints,
     find_newest_sound,
-    remove,
     rotate,
 )
 from reference_trainers.checkpoints.manifest import verify_checkpoint
 from reference_trainers.checkpoints.read import read_checkpoint
 from reference_trainers.checkpoints.resume import Start, named
 from reference_trainers.errors import InputError
+from reference_trainers.files import remove_whole
 from reference_trainers.folder import Lock, sweep
 
 # Finding
@@ -244,7 +244,7 @@ def test_an_interrupted_deletion_leaves_no_half_checkpoint(
 ) -> None:
     folder = write_step(tmp_path, 10)
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
-    remove(folder)
+    remove_whole(folder)
     assert checkpoints(tmp_path) == []
 
 
@@ -253,6 +253,7 @@ def test_an_interrupted_deletion_leaves_no_half_checkpoint(
 HOLDS = """
 import time
 from pathlib import Path
+from reference_trainers.files import remove_whole
 from reference_trainers.folder import Lock, sweep
 with Lock(Path(sys.argv[1])):
     print("held", flush=True)

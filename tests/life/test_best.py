@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fixtures.numpy_backend import NumpyBackend
-from reference_trainers import Batch, InputError
+from reference_trainers import Batch, InputError, TrainingStopped
+from reference_trainers.checkpoints import write
+from reference_trainers.checkpoints.write import CheckpointWriteFailed
 from tests.life.runs import FIRST_IS_BEST, Life
 
 
@@ -67,6 +71,51 @@ def test_a_best_that_is_gone_at_the_end_costs_a_warning(
     assert any("It was the best" in warning for warning in report.warnings)
     assert weights(life) == weights(life, 6)
     assert report.metrics["eval_loss"] == report.evaluations[-1]["eval_loss"]
+
+
+def test_a_checkpoint_that_could_not_be_saved_is_not_the_best(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuses(monkeypatch, "checkpoint-2")
+    report = life.run(**FIRST_IS_BEST)
+    assert report.model_step == 4, "the best of those that were saved"
+    assert weights(life) == weights(life, 4)
+    assert life.json("trainer_state.json")["best_global_step"] == 4
+    assert any("checkpoint-2 could not be written" in w for w in report.warnings)
+
+
+def test_a_stop_never_saves_the_best_as_the_last(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the final evaluation the best's weights are held, not those of the step."""
+    refuses(monkeypatch, "checkpoint-6")
+    real, calls = NumpyBackend.evaluate, iter(range(1, 100))
+
+    def evaluate(self: NumpyBackend, batch: Batch) -> Any:
+        if next(calls) == 7:  # two batches at each of the steps 2, 4 and 6
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(self, batch)
+
+    with monkeypatch.context() as patch, pytest.raises(TrainingStopped):
+        patch.setattr(NumpyBackend, "evaluate", evaluate)
+        life.run(**FIRST_IS_BEST, do_eval=True)
+    monkeypatch.undo()
+    saved = {path.name for path in life.folder.glob("checkpoint-*")}
+    assert saved == {"checkpoint-2", "checkpoint-4"}
+    report = life.run(**FIRST_IS_BEST, do_eval=True)
+    assert (report.resumed_at, report.model_step) == (4, 2)
+
+
+def refuses(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The disk is full when the checkpoint of this name is written."""
+    real = write.write_checkpoint
+
+    def full(folder: Path, *given: Any, **more: Any) -> Any:
+        if folder.name == name:
+            raise CheckpointWriteFailed(f"{folder} could not be written: disk full.")
+        return real(folder, *given, **more)
+
+    monkeypatch.setattr(write, "write_checkpoint", full)
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,29 @@ def test_an_overwriting_run_is_not_taken_for_the_one_before(life: Life) -> None:
     assert weights(life.folder) == weights(life.folder / "checkpoint-4")
 
 
+@pytest.mark.parametrize("save_strategy", ["steps", "no"])
+def test_what_was_overwritten_does_not_come_back(
+    life: Life, save_strategy: str
+) -> None:
+    """A kill just after something new stands: what is old goes at the next start."""
+    life.run(learning_rate=3e-2, max_steps=6)
+    anew: dict[str, Any] = {"overwrite_output_dir": True}
+    life.killed(when="checkpoint-6", save_strategy=save_strategy, **anew)
+    assert (life.folder / "checkpoint-6").is_dir(), "it was to die before"
+    report = life.run(save_strategy=save_strategy)
+    assert report.spec["learning_rate"] == 1e-2
+    assert not (life.folder / "checkpoint-6").exists()
+    assert report.steps[0].learning_rate == 1e-2
+
+
+def test_nothing_old_goes_before_something_new_stands(life: Life) -> None:
+    life.run(max_steps=6)
+    life.killed(when="checkpoint-2.writing", overwrite_output_dir=True)
+    report = life.run(max_steps=6)
+    assert report.total_steps == 6
+    assert (life.folder / "checkpoint-6").is_dir()
+
+
 def test_what_the_earlier_run_published_goes_with_it(life: Life) -> None:
     life.run(do_eval=True, do_predict=True)
     assert (life.folder / "predictions.jsonl").is_file()

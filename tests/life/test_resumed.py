@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import os
+import signal
 from typing import Any
 
 import pytest
 
-from reference_trainers import InputError
+from fixtures.numpy_backend import NumpyBackend
+from reference_trainers import GlobalBatch, InputError, TrainingStopped, Update
 from tests.life.runs import Life
 
 
@@ -50,6 +54,45 @@ def test_a_change_is_not_forgotten_at_the_next_resume(life: Life) -> None:
     report = life.run(learning_rate=0.5, max_steps=6)
     assert report.resumed_at == 4
     assert [change["step"] for change in report.changes] == [2]
+
+
+def test_a_loss_that_is_not_finite_names_the_checkpoint_before_it(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = NumpyBackend.train_step
+
+    def spoiled(self: NumpyBackend, batch: GlobalBatch, rate: float) -> Update:
+        update = real(self, batch, rate)
+        return Update(math.nan, 1.0) if batch.step == 2 else update
+
+    monkeypatch.setattr(NumpyBackend, "train_step", spoiled)
+    before = f"The checkpoint before it is {life.folder / 'checkpoint-2'}"
+    with pytest.raises(InputError, match=f"step 2: the loss is nan.*{before}"):
+        life.run()
+    assert [path.name for path in life.folder.iterdir()] == ["checkpoint-2"]
+
+
+def test_tensorboard_is_written_while_training_and_survives_a_stop(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board: dict[str, Any] = {"report_to": "tensorboard", "logging_steps": 1}
+    real = NumpyBackend.train_step
+
+    def stopped(self: NumpyBackend, batch: GlobalBatch, rate: float) -> Update:
+        if batch.step == 3:
+            assert list((life.folder / "runs").iterdir()), "nothing to watch"
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(self, batch, rate)
+
+    with monkeypatch.context() as patch, pytest.raises(TrainingStopped):
+        patch.setattr(NumpyBackend, "train_step", stopped)
+        life.run(**board, max_steps=6)
+    (first,) = (life.folder / "runs").iterdir()
+    assert b"train/loss" in first.read_bytes()
+    report = life.run(**board, max_steps=6)
+    events = {name for name in report.files if name.startswith("runs/")}
+    assert len(events) == 2
+    assert f"runs/{first.name}" in events, "a new run would not know it for its own"
 
 
 def test_fewer_steps_than_there_are_is_an_error(life: Life) -> None:
