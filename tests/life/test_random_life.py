@@ -2,19 +2,29 @@
 
     LIFE_MOVES=20000 pytest tests/life/test_random_life.py -s
 
-makes so many moves; a plain `pytest` a few. A life that breaks tells its moves.
+makes so many moves; a plain `pytest` a few, the same each time. A life that breaks an
+invariant is shortened by hypothesis, which prints the moves that are left of it.
 """
 
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    rule,
+    run_state_machine_as_test,
+)
 
 from fixtures.numpy_backend import NumpyBackend
 from reference_trainers import (
@@ -24,134 +34,153 @@ from reference_trainers import (
     learning_rate,
     verify_checkpoint,
 )
-from tests.life.runs import Inputs, Life, dies, in_child
+from reference_trainers.folder import Lock
+from tests.life.runs import FIRST_IS_BEST, Inputs, Life, dies, in_child
 
 MOVES = int(os.environ.get("LIFE_MOVES", "60"))
 LENGTH = 12  # moves of one life
 OPERATIONS = 60  # about as many changes of files as a run makes
-ALLOWED = (InputError, TrainingStopped)
 MODEL = "model.safetensors"
-NAMES = (
-    *("train", "train", "kill", "kill", "stop", "judge", "resume", "damage"),
-    *("own_file", "elsewhere_first"),
+# Two runs that are not each other's, of two lengths and two rates
+FLAGS = st.fixed_dictionaries(
+    {
+        "seed": st.sampled_from([1, 2]),
+        "max_steps": st.sampled_from([2, 4]),
+        "learning_rate": st.sampled_from([1e-2, 1e-2, 3e-2]),
+        "do_eval": st.sampled_from([False, False, True]),
+        "do_predict": st.sampled_from([False, False, True]),
+        "overwrite_output_dir": st.sampled_from([False, False, False, True]),
+    }
 )
+BEST = {name: value for name, value in FIRST_IS_BEST.items() if name != "max_steps"}
+WITH_BEST = st.sampled_from([{}, {}, BEST])
 
 
-class RandomLife:
-    """One folder, the moves that it went through, and what must be so after each."""
+class OutputFolder(RuleBasedStateMachine):
+    """One folder, what is done to it, and what must be so after each move."""
 
-    def __init__(self, inputs: Inputs, top: Path, seed: int):
-        self.chance = random.Random(seed)
-        self.life = Life(inputs, top / "output")
-        self.elsewhere = Life(inputs, top / "elsewhere")
-        self.users: dict[Path, str] = {}
-        self.moves: list[str] = [f"seed {seed}"]
+    inputs: ClassVar[Inputs]
+    moves: ClassVar[int] = 0
 
-    def flags(self) -> dict[str, Any]:
-        """Two runs that are not each other's, of two lengths and two rates."""
-        return {
-            "seed": self.chance.choice([1, 2]),
-            "max_steps": self.chance.choice([2, 4]),
-            "learning_rate": self.chance.choice([1e-2, 1e-2, 3e-2]),
-            "do_eval": self.chance.random() < 0.3,
-            "do_predict": self.chance.random() < 0.3,
-            "overwrite_output_dir": self.chance.random() < 0.25,
-        }
+    def __init__(self) -> None:
+        super().__init__()
+        self.top = Path(tempfile.mkdtemp())
+        self.life = Life(self.inputs, self.top / "output")
+        self.elsewhere = Life(self.inputs, self.top / "elsewhere")
+        self.users: list[Path] = []
 
-    def move(self) -> None:
-        """One move at random, and the look around after it."""
-        name = self.chance.choice(NAMES)
-        self.moves.append(name)
+    def teardown(self) -> None:
+        shutil.rmtree(self.top)
+
+    @contextmanager
+    def move(self, may_lose: bool = False, killed: bool = False) -> Iterator[None]:
+        """A move, and the look around after it.
+
+        `may_lose`: checkpoints may go; `killed`: half-done things may lie about.
+        """
+        OutputFolder.moves += 1
         before = sound(self.life.folder)
-        flags = getattr(self, name)()
-        self.look(before, flags or {}, name)
+        hidden = {*self.life.folder.glob(".*")}
+        yield
+        for path in self.users:
+            assert path.read_text() == "mine", f"{path} of the user's"
+        if not may_lose:
+            lost = before.keys() - sound(self.life.folder).keys()
+            assert not lost, f"lost: {lost}"
+        if not killed:
+            left = {*self.life.folder.glob(".*")} - hidden
+            assert not left, f"left behind: {left}"
+            self.look_at_report()
 
     def attempt(self, life: Life, **flags: Any) -> RunReport | None:
-        self.moves[-1] += f" {flags}"
         try:
             return life.run(**flags)
-        except ALLOWED as error:
-            self.moves[-1] += f" -> {error}"
+        except (InputError, TrainingStopped):
             return None
 
-    def train(self) -> dict[str, Any]:
-        flags = self.flags()
-        report = self.attempt(self.life, **flags)
-        if report is not None:
-            assert report.model_step is not None
-            assert len(report.steps) == report.total_steps >= flags["max_steps"]
-        return flags
+    @rule(flags=FLAGS, best=WITH_BEST)
+    def train(self, flags: dict[str, Any], best: dict[str, Any]) -> None:
+        with self.move(may_lose=flags["overwrite_output_dir"]):
+            report = self.attempt(self.life, **flags, **best)
+            if report is not None:
+                assert report.model_step is not None
+                assert len(report.steps) == report.total_steps >= flags["max_steps"]
+                assert not list(self.life.folder.glob(".*"))
 
-    def kill(self) -> dict[str, Any]:
-        flags, at = self.flags(), self.chance.randint(1, OPERATIONS)
-        self.moves[-1] += f" at {at} {flags}"
+    @rule(flags=FLAGS, best=WITH_BEST, at=st.integers(1, OPERATIONS))
+    def kill(self, flags: dict[str, Any], best: dict[str, Any], at: int) -> None:
+        """At the n-th change of a file in the folder."""
         count = iter(range(1, 1_000_000))
 
         def watch(event: str, path: str) -> None:
             if path.startswith(str(self.life.folder)) and next(count) == at:
                 dies()
 
-        status = in_child(lambda: self.life.run(**flags), watch)
-        assert status in (0, 2, -signal.SIGKILL)
-        return flags
+        with self.move(may_lose=flags["overwrite_output_dir"], killed=True):
+            status = in_child(lambda: self.life.run(**flags, **best), watch)
+            assert status in (0, 2, -signal.SIGKILL)
 
-    def stop(self) -> dict[str, Any]:
-        flags, at = self.flags(), self.chance.randint(1, 4)
+    @rule(flags=FLAGS, at=st.integers(1, 4))
+    def stop(self, flags: dict[str, Any], at: int) -> None:
+        """In the n-th step."""
         count, step = iter(range(1, 1000)), NumpyBackend.train_step
 
-        def stopped(self: NumpyBackend, *given: Any) -> Any:
+        def stopped(backend: NumpyBackend, *given: Any) -> Any:
             if next(count) == at:
                 os.kill(os.getpid(), signal.SIGTERM)
-            return step(self, *given)
+            return step(backend, *given)
 
-        with pytest.MonkeyPatch.context() as patch:
+        with (
+            self.move(may_lose=flags["overwrite_output_dir"]),
+            pytest.MonkeyPatch.context() as patch,
+        ):
             patch.setattr(NumpyBackend, "train_step", stopped)
             self.attempt(self.life, **flags)
-        return flags
 
-    def judge(self) -> dict[str, Any]:
-        flags = {"do_train": False, "do_eval": True}
-        self.attempt(self.life, **flags)
-        return flags
+    @rule()
+    def judge(self) -> None:
+        with self.move():
+            self.attempt(self.life, do_train=False, do_eval=True)
 
-    def resume(self) -> dict[str, Any]:
-        folder = self.chance.choice([self.life, self.elsewhere]).folder
+    @rule(flags=FLAGS, here=st.booleans(), which=st.integers(0, 3))
+    def resume(self, flags: dict[str, Any], here: bool, which: int) -> None:
+        folder = (self.life if here else self.elsewhere).folder
         there = sorted(folder.glob("checkpoint-*"))
-        if not there:
-            return {}
-        source = str(self.chance.choice(there))
-        flags = self.flags() | {"resume_from_checkpoint": source}
-        self.attempt(self.life, **flags)
-        return flags
+        if there:
+            named = {"resume_from_checkpoint": str(there[which % len(there)])}
+            with self.move(may_lose=flags["overwrite_output_dir"]):
+                self.attempt(self.life, **flags, **named)
 
-    def elsewhere_first(self) -> None:
-        self.attempt(self.elsewhere, **self.flags())
+    @rule(flags=FLAGS)
+    def train_elsewhere(self, flags: dict[str, Any]) -> None:
+        with self.move():
+            self.attempt(self.elsewhere, **flags)
 
-    def damage(self) -> dict[str, Any]:
-        """Of a checkpoint, as a disk would; the folder may lose what that held."""
+    @rule(which=st.integers(0, 7))
+    def damage(self, which: int) -> None:
+        """A file of a checkpoint, as a disk would; what it held may be lost."""
         there = sorted(self.life.folder.glob("checkpoint-*/*.safetensors"))
         if there:
-            os.truncate(self.chance.choice(there), 9)
-        return {"overwrite_output_dir": True}
+            with self.move(may_lose=True):
+                os.truncate(there[which % len(there)], 9)
 
-    def own_file(self) -> None:
-        name = self.chance.choice(["notes.txt", "runs/exp1.txt", "checkpoint-9/mine"])
+    @rule(name=st.sampled_from(["notes.txt", "runs/exp1.txt", "checkpoint-9/mine"]))
+    def add_a_users_file(self, name: str) -> None:
         path = self.life.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("mine")
-        self.users[path] = "mine"
+        with self.move():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("mine")
+            self.users.append(path)
 
-    def look(self, before: dict[str, bytes], flags: dict[str, Any], name: str) -> None:
-        """The invariants."""
-        for path, content in self.users.items():
-            assert path.read_text() == content, f"{path} of the user's"
-        if not flags.get("overwrite_output_dir"):
-            lost = before.keys() - sound(self.life.folder).keys()
-            assert not lost, f"lost: {lost}"
-        if name != "kill":
-            hidden = [p.name for p in self.life.folder.glob(".*")]
-            assert name in ("own_file", "damage", "elsewhere_first") or not hidden
-            self.look_at_report()
+    @rule(flags=FLAGS)
+    def start_a_second(self, flags: dict[str, Any]) -> None:
+        """While a first holds the folder."""
+        with (
+            self.move(),
+            Lock(self.life.folder),
+            pytest.raises(InputError, match="another run is writing there"),
+        ):
+            self.life.run(**flags)
 
     def look_at_report(self) -> None:
         """What is published is one run's, and the report says what it is."""
@@ -194,15 +223,18 @@ def sound(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def test_whatever_happens_what_is_there_stays_true(
-    inputs: Inputs, tmp_path: Path
-) -> None:
-    for seed in range(max(1, MOVES // LENGTH)):
-        life = RandomLife(inputs, tmp_path / str(seed), seed)
-        for _ in range(LENGTH):
-            try:
-                life.move()
-            except BaseException:
-                print("\n".join(life.moves))
-                raise
-        shutil.rmtree(tmp_path / str(seed))
+def test_whatever_happens_what_is_there_stays_true(inputs: Inputs) -> None:
+    OutputFolder.inputs = inputs
+    run_state_machine_as_test(
+        OutputFolder,
+        settings=settings(
+            max_examples=max(1, MOVES // LENGTH),
+            stateful_step_count=LENGTH,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    print(f"{OutputFolder.moves} moves")
+    assert OutputFolder.moves > MOVES / 2
