@@ -26,11 +26,12 @@ test: $(READY)
 DEMO_NOTE := A hundred papers teach a small new model those papers, and little else. \
 	It begins to learn them by heart: the eval scores below are of papers that it was \
 	trained on. Of other papers (the predict scores, and the predictions shown) it \
-	writes what such papers say, seldom what this one says.
+	writes what such papers say, seldom what this one says. Two trainers ran at a \
+	time, one core each: the speeds are of that.
 
 # One recipe through every trainer on ACLSum: runs/demo/compare.html
 demo: $(READY) $(DEMO_INPUT)/made
-	$(BIN)/python -m conformance compare --trainers all --note "$(DEMO_NOTE)" \
+	$(BIN)/python -m conformance compare --trainers all --jobs 2 --note "$(DEMO_NOTE)" \
 		--model_name_or_path $(DEMO_INPUT)/model \
 		--train_file $(DEMO_INPUT)/train.csv \
 		--validation_file $(DEMO_INPUT)/train.csv \
@@ -71,8 +72,9 @@ setup: $(READY)
 
 $(READY): pyproject.toml constraints/cpu.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --constraint constraints/cpu.txt \
+	$(BIN)/python -m pip install --no-compile --constraint constraints/cpu.txt \
 		--editable ".[$(EXTRAS)]"
+	-$(BIN)/python -m compileall -qq -j 0 .venv/lib  # pip compiles on one core
 	touch $@
 
 clean:

@@ -12,8 +12,8 @@ from typing import NoReturn
 from reference_trainers import TRACEBACK_HELP, InputError, exit_with
 
 COMPARE_HELP = """\
-Runs one spec through several trainers, each in its own process, one after another,
-and writes compare.html and compare.json into --output_dir, beside a folder a trainer.
+Runs one spec through several trainers, each in its own process, and writes
+compare.html and compare.json into --output_dir, beside a folder a trainer.
 
 All other arguments are those of a run: an optional spec file, then flags
 (`python -m reference_trainers run -h` lists them).
@@ -39,8 +39,8 @@ def _parser() -> argparse.ArgumentParser:
         help="run one spec through several trainers and compare them",
         description=COMPARE_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="%(prog)s --trainers all|NAME,NAME,... [--note TEXT] [spec.yaml] "
-        "[--flag value ...]",
+        usage="%(prog)s --trainers all|NAME,NAME,... [--jobs N] [--note TEXT] "
+        "[spec.yaml] [--flag value ...]",
         allow_abbrev=False,  # --trainer and --train must not pass for --trainers
     )
     compare.add_argument(
@@ -51,6 +51,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument(
         "--look", action="store_true", help="end with 0 where trainers differ, too"
+    )
+    compare.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="trainers that run at a time; more than one each slows the others, so "
+        "their speeds say little; default: 1",
     )
     compare.add_argument("--traceback", action="store_true", help=TRACEBACK_HELP)
     profiles = "list the profiles that laws are tested on"
@@ -90,7 +98,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         from conformance.compare import command
 
-        return command.main(ours.trainers, of_the_run, ours.look, ours.note)
+        if ours.jobs < 1:
+            raise InputError(f"--jobs {ours.jobs}: give 1 or more.")
+        return command.main(ours.trainers, of_the_run, ours.look, ours.note, ours.jobs)
     except InputError as error:
         exit_with(error, with_traceback=getattr(ours, "traceback", False))
     except KeyboardInterrupt:

@@ -11,9 +11,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -36,6 +38,7 @@ from reference_trainers import (
 PAGE = "compare.html"
 CONTENT = "compare.json"
 COMMAND = (sys.executable, "-m", "reference_trainers")
+RUNNING: set[subprocess.Popen] = set()  # ended where the comparison is
 BAD_INPUT = 2  # exit status of a trainer that refused its input
 
 
@@ -44,11 +47,12 @@ def main(
     of_the_run: Sequence[str],
     look: bool = False,
     note: str | None = None,
+    jobs: int = 1,
 ) -> int:
     """Runs, compares, writes the page, prints the table; the exit status.
 
     `look`: trainers that differ are shown, and are no failure. `note`: a paragraph to
-    show on the page.
+    show on the page. `jobs`: trainers that run at a time.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise InputError(
@@ -59,11 +63,7 @@ def main(
         raise InputError("Nothing to do: give --do_train, --do_eval or --do_predict.")
     names, not_run = choose(trainers, listed())
     out = prepare_output(spec, names)
-    ran = []
-    for number, name in enumerate(names, start=1):
-        say(f"{name}: started ({number} of {len(names)})")
-        ran.append(run_trainer(name, of_the_run, spec, out))
-        say(f"{name}: {outcome(ran[-1])}")
+    ran = run_all(names, jobs, partial(run_trainer, of_the_run, spec, out, jobs))
     if all(run.refused for run in ran):
         refuse(ran, out)
     comparison = compare(spec, [*(run.run for run in ran), *not_run])
@@ -161,14 +161,39 @@ class Ran:
     refused: bool = False
 
 
+def run_all(
+    names: Sequence[str], jobs: int, run_one: Callable[[str], Ran]
+) -> list[Ran]:
+    """Runs each trainer, `jobs` at a time, and says how it goes."""
+
+    def told(name: str) -> Ran:
+        say(f"{name}: started ({names.index(name) + 1} of {len(names)})")
+        ran = run_one(name)
+        say(f"{name}: {outcome(ran)}")
+        return ran
+
+    with ThreadPoolExecutor(jobs) as pool:
+        started = [pool.submit(told, name) for name in names]
+        try:
+            return [future.result() for future in started]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            while not all(future.done() for future in started):
+                for process in [*RUNNING]:  # one may only just have begun
+                    process.terminate()
+                wait(started, timeout=0.5)  # it may be saving a checkpoint
+            raise
+
+
 def run_trainer(
-    name: str, of_the_run: Sequence[str], spec: TrainingSpec, out: Path
+    of_the_run: Sequence[str], spec: TrainingSpec, out: Path, jobs: int, name: str
 ) -> Ran:
     """Runs a trainer into its own folder and reads what it left there."""
     folder = out / folder_name(name)
     # The last --output_dir counts, so the caller's own may stay where it is
     command = [*COMMAND, "--trainer", name, *of_the_run, f"--output_dir={folder}"]
-    log = None if sys.stderr.isatty() else log_file(out, name)
+    bar = jobs == 1 and sys.stderr.isatty()  # two would write over one another
+    log = None if bar else log_file(out, name)
     begin = time.monotonic()
     status = run_process(command, log)
     seconds = time.monotonic() - begin
@@ -191,12 +216,11 @@ def run_process(command: Sequence[str], log: Path | None) -> int:
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL if log else stdout, stderr=stderr
         )
+        RUNNING.add(process)
         try:
             return process.wait()
-        except BaseException:
-            process.terminate()
-            process.wait()  # it may be saving a checkpoint
-            raise
+        finally:
+            RUNNING.discard(process)
 
 
 def failure(status: int, log: Path | None, spec: TrainingSpec) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -213,3 +216,36 @@ def test_a_process_writes_its_messages_into_the_log(tmp_path):
     log = tmp_path / "log"
     assert compare_runs.run_process([sys.executable, "-c", code], log) == 1
     assert log.read_text() == "the last word\n"
+
+
+def test_jobs_run_at_a_time(pretended, tmp_path, monkeypatch):
+    both = threading.Barrier(2)
+
+    def meets_the_other(command, log: Path) -> int:
+        both.wait(10)
+        return pretended(command, log)
+
+    monkeypatch.setattr(compare_runs, "run_process", meets_the_other)
+    flags = ["--jobs", "2", "--output_dir", str(tmp_path / "out")]
+    assert command("a,b", *flags) == 0
+
+
+def test_a_signal_ends_every_process(tmp_path):
+    sleeps = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
+
+    def stop(number, frame):
+        raise SystemExit(128 + number)
+
+    def one(name: str):
+        status = compare_runs.run_process(sleeps, tmp_path / name)
+        ended.append(status)
+
+    ended: list[int] = []
+    before = signal.signal(signal.SIGTERM, stop)
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    try:
+        with pytest.raises(SystemExit, match="143"):
+            compare_runs.run_all(["a", "b"], 2, one)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended == [-signal.SIGTERM] * 2
