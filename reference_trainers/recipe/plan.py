@@ -50,8 +50,6 @@ class Plan:
     logging_steps: int
     eval_steps: int | None
     """Steps between evaluations; None: none while training."""
-    evaluates_last: bool
-    """After the last step too: an epoch that is cut short ends there."""
     save_steps: int | None
     """Steps between checkpoints; None: none while training."""
     padding: Padding
@@ -92,16 +90,16 @@ class Plan:
         return (step + 1) % self.logging_steps == 0
 
     def evaluates_after(self, step: int) -> bool:
-        last = self.evaluates_last and step + 1 == self.total_steps
-        return last or self._due(self.eval_steps, step)
+        return self._due(self.eval_steps, step)
 
     def saves_after(self, step: int) -> bool:
-        """Also after the last step, as transformers does."""
-        last = self.save_steps is not None and step + 1 == self.total_steps
-        return last or self._due(self.save_steps, step)
+        return self._due(self.save_steps, step)
 
     def _due(self, interval: int | None, step: int) -> bool:
-        return interval is not None and (step + 1) % interval == 0
+        """Also after the last step, as in transformers' DefaultFlowCallback."""
+        if interval is None:
+            return False
+        return (step + 1) % interval == 0 or step + 1 == self.total_steps
 
 
 def plan_of(spec: TrainingSpec, rows: int, devices: int, padding: Padding) -> Plan:
@@ -129,7 +127,6 @@ def plan_of(spec: TrainingSpec, rows: int, devices: int, padding: Padding) -> Pl
         lr_scheduler_type=spec.lr_scheduler_type,
         logging_steps=interval_of(spec.logging_steps, steps),
         eval_steps=interval(spec.eval_strategy, spec.eval_steps or spec.logging_steps),
-        evaluates_last=spec.eval_strategy == "epoch",
         save_steps=interval(spec.save_strategy, spec.save_steps),
         padding=padding,
     )

@@ -134,11 +134,11 @@ def test_an_interval_below_one_is_a_share(given, expected):
 @pytest.mark.parametrize(
     ("flags", "due"),
     [
-        ({"eval_strategy": "steps", "eval_steps": 4}, [3, 7]),
+        ({"eval_strategy": "steps", "eval_steps": 4}, [3, 7, 8]),
         ({"eval_strategy": "steps", "logging_steps": 3}, [2, 5, 8]),
         ({"eval_strategy": "epoch"}, [2, 5, 8]),
         ({"eval_strategy": "no"}, []),
-        ({"eval_strategy": "steps", "eval_steps": 0.5}, [4]),
+        ({"eval_strategy": "steps", "eval_steps": 0.5}, [4, 8]),
     ],
 )
 def test_when_a_run_evaluates(flags, due):
