@@ -87,7 +87,7 @@ def run(name: str, backend_class: BackendClass, spec: TrainingSpec) -> RunReport
 
         # ---- model and rows ----------------------------------------------------------
         source = load_model(spec)
-        tell(source.warnings)
+        tell(source.warnings(spec))
         require_room(spec, claim, source)
         splits = load_rows(spec, source.tokenizer)
         backend = load_backend(backend_class, spec, source, start)
@@ -262,6 +262,7 @@ def report_of(
 ) -> RunReport:
     """What the run says of itself, but for the machine and the files."""
     start = ready.start
+    told = [*ready.claim.warnings, *start.warnings, *ready.source.warnings(ready.spec)]
     report = RunReport(
         trainer=name,
         spec=ready.spec.as_dict(),
@@ -270,7 +271,7 @@ def report_of(
         identity=dict(training.identity),
         model_step=training.model_step,
         metrics=dict(metrics),
-        warnings=[*ready.claim.warnings, *start.warnings, *ready.source.warnings],
+        warnings=told,
     )
     if training.hooks is not None:
         record = training.hooks.record_

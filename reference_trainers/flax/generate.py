@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from reference_trainers.flax.permitted import one_of, permitted
 from reference_trainers.models.generation import GenerationSettings
 
 WORST = -1.0e9  # transformers' mark of a beam that is not to be chosen
@@ -206,37 +207,4 @@ def written(tokens, at, token):
 
 def ends(token, settings: GenerationSettings):
     """Whether each token ends its answer."""
-    eos = jnp.array(settings.eos_token_ids, "int32")
-    return jnp.any(token[..., None] == eos, axis=-1)
-
-
-def permitted(scores, tokens, length, settings: GenerationSettings):
-    """`scores` (rows, vocabulary) with -inf at the tokens that may not come next."""
-    ids, none = jnp.arange(scores.shape[1]), jnp.float32(-jnp.inf)
-    if settings.no_repeat_ngram_size:
-        scores = jnp.where(repeats(scores, tokens, length, settings), none, scores)
-    if settings.min_length:
-        early = ends(ids, settings) & (length < settings.min_length)
-        scores = jnp.where(early, none, scores)
-    first, last = settings.forced_bos_token_id, settings.forced_eos_token_id
-    for place, token in ((1, first), (settings.max_length - 1, last)):
-        if token is not None:
-            only = jnp.where(ids == token, jnp.float32(0), none)
-            scores = jnp.where(length == place, only, scores)
-    return scores
-
-
-def repeats(scores, tokens, length, settings: GenerationSettings):
-    """Tokens that would say an n-gram of `tokens` (rows, max_length) again."""
-    size = settings.no_repeat_ngram_size
-    windows = max(0, tokens.shape[1] - size + 1)
-    rows, vocabulary = scores.shape
-    same = jnp.arange(windows)[None, :] < length - size + 1
-    same = jnp.broadcast_to(same, (rows, windows))
-    for place in range(size - 1):
-        latest = tokens[:, jnp.maximum(length - size + 1 + place, 0)]
-        same = same & (tokens[:, place : place + windows] == latest[:, None])
-    # A window that does not match marks a column past the vocabulary.
-    column = jnp.where(same, tokens[:, size - 1 :], vocabulary)
-    marks = jnp.zeros((rows, vocabulary + 1), bool)
-    return marks.at[jnp.arange(rows)[:, None], column].set(True)[:, :vocabulary]
+    return one_of(token, settings.eos_token_ids)

@@ -20,6 +20,10 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from reference_trainers.errors import InputError, sentence_of
 from reference_trainers.files import files_in
+from reference_trainers.models.generation import (
+    length_warnings,
+    read_generation_config,
+)
 from reference_trainers.models.t5 import t5_initial_weights
 from reference_trainers.models.vocabulary import with_more_tokens
 from reference_trainers.recipe.plan import Padding
@@ -62,15 +66,16 @@ class ModelSource:
     """Where the tokenizer has more tokens than the files have rows of embeddings: how
     many those are; `config` and `weights` have as many as the tokenizer."""
 
-    @property
-    def warnings(self) -> list[str]:
-        """What the user should know of the model."""
+    def warnings(self, spec: TrainingSpec) -> list[str]:
+        """What the user should know of the model in this run."""
+        found = length_warnings(spec, self.generation_config)
         if self.tokens_in_files is None:
-            return []
+            return found
         return [
+            *found,
             f"The tokenizer has {self.config.vocab_size} tokens and the model "
             f"{self.tokens_in_files}: its embeddings get "
-            f"{self.config.vocab_size - self.tokens_in_files} rows more."
+            f"{self.config.vocab_size - self.tokens_in_files} rows more.",
         ]
 
     @property
@@ -169,7 +174,7 @@ def load_model(spec: TrainingSpec) -> ModelSource:
     return ModelSource(
         folder=folder,
         config=config,
-        generation_config=_generation_config(folder, config),
+        generation_config=read_generation_config(folder, config),
         tokenizer=tokenizer,
         seed=spec.seed,
         trust_remote_code=spec.trust_remote_code,
@@ -278,12 +283,6 @@ def _read(auto_class: Any, folder: Path, flag: str, spec: TrainingSpec) -> Any:
     except Exception as error:  # transformers lets each file format raise its own
         what = "config" if auto_class is AutoConfig else "tokenizer"
         raise InputError(f"{flag}: no readable {what}: {sentence_of(error)}") from error
-
-
-def _generation_config(folder: Path, config: Any) -> Any:
-    if (folder / "generation_config.json").is_file():
-        return GenerationConfig.from_pretrained(folder)
-    return GenerationConfig.from_model_config(config)
 
 
 def _fit_vocabulary(config: Any, tokenizer: Any) -> int | None:

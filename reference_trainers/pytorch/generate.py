@@ -32,7 +32,12 @@ def generate(
 
 def generation_config(settings: GenerationSettings) -> GenerationConfig:
     """The settings in transformers' own words."""
-    words = vars(settings) | {"eos_token_id": list(settings.eos_token_ids)}
+    words = vars(settings) | {
+        "eos_token_id": list(settings.eos_token_ids),
+        # None and not empty: transformers refuses to be given no bad word
+        "bad_words_ids": [list(word) for word in settings.bad_words_ids] or None,
+        "suppress_tokens": list(settings.suppress_tokens) or None,
+    }
     del words["eos_token_ids"]
     if settings.num_beams == 1:  # transformers warns of beam flags without beams
         del words["length_penalty"], words["early_stopping"]

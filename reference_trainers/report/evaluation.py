@@ -58,12 +58,11 @@ def evaluation_settings(
     asked_to_stop: Callable[[], int | None],
 ) -> EvaluationSettings:
     """How every split is evaluated, while training and after it."""
-    generation = generation_settings(spec, source.generation_config, source.config)
     return EvaluationSettings(
         tokenizer=source.tokenizer,
         padding=source.padding(spec, backend, spec.longest_generation),
         batch_size=spec.per_device_eval_batch_size * backend.devices,
-        generation=generation if spec.predict_with_generate else None,
+        generation=generation_settings(spec, source.generation_config, source.config),
         quiet=spec.disable_tqdm,
         asked_to_stop=asked_to_stop,
     )

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from reference_trainers.models.generation import GenerationSettings
+from reference_trainers.tensorflow.permitted import one_of, permitted
 
 WORST = -1.0e9  # transformers' mark of a beam that is not to be chosen
 
@@ -208,39 +209,4 @@ def written(tokens, at, token):
 
 def ends(token, settings: GenerationSettings):
     """Whether each token ends its answer."""
-    eos = tf.constant(settings.eos_token_ids, "int32")
-    return tf.reduce_any(token[..., None] == eos, axis=-1)
-
-
-def permitted(scores, tokens, length, settings: GenerationSettings):
-    """`scores` (rows, vocabulary) with -inf at the tokens that may not come next."""
-    ids, none = tf.range(scores.shape[1]), tf.constant(-np.inf, "float32")
-    if settings.no_repeat_ngram_size:
-        scores = tf.where(repeats(scores, tokens, length, settings), none, scores)
-    if settings.min_length:
-        early = ends(ids, settings) & (length < settings.min_length)
-        scores = tf.where(early, none, scores)
-    first, last = settings.forced_bos_token_id, settings.forced_eos_token_id
-    for place, token in ((1, first), (settings.max_length - 1, last)):
-        if token is not None:
-            only = tf.where(ids == token, 0.0, none)
-            scores = tf.where(length == place, only, scores)
-    return scores
-
-
-def repeats(scores, tokens, length, settings: GenerationSettings):
-    """Tokens that would say an n-gram of `tokens` (rows, max_length) again."""
-    size = settings.no_repeat_ngram_size
-    windows = max(0, tokens.shape[1] - size + 1)
-    rows, vocabulary = tf.shape(scores)[0], scores.shape[1]
-    same = tf.range(windows)[None, :] < length - size + 1
-    same = tf.broadcast_to(same, (rows, windows))
-    for place in range(size - 1):
-        latest = tokens[:, tf.maximum(length - size + 1 + place, 0)]
-        same = same & (tokens[:, place : place + windows] == latest[:, None])
-    # A window that does not match marks a column past the vocabulary.
-    column = tf.where(same, tokens[:, size - 1 :], vocabulary)
-    row = tf.broadcast_to(tf.range(rows)[:, None], tf.shape(column))
-    places = tf.stack((row, column), axis=-1)
-    marks = tf.scatter_nd(places, tf.ones_like(column), (rows, vocabulary + 1))
-    return marks[:, :vocabulary] > 0
+    return one_of(token, settings.eos_token_ids)

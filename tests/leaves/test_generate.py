@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 from fixtures.float64_t5 import float64_t5
-from reference_trainers.models.generation import GenerationSettings
+from reference_trainers.models.generation import (
+    GenerationSettings,
+    generation_settings,
+)
+from reference_trainers.spec import TrainingSpec
 from tests.leaves.t5_oracle import FRAMEWORKS, VOCABULARY, ours, talkative, torch_t5
 
 # 64 is what a release must show; 16 take a quarter of the time.
@@ -37,8 +41,20 @@ CASES: dict[str, dict[str, Any]] = {
         "forced_bos_token_id": 7,
         "forced_eos_token_id": 1,
     },
+    "greedy, the model's own": {
+        "repetition_penalty": 1.2,
+        "bad_words_ids": ((73,), (0, 80), (85, 42), (42, 42, 42)),
+        "suppress_tokens": (24, 33),
+    },
+    "beams, the model's own": USUAL
+    | {
+        "repetition_penalty": 1.2,
+        "bad_words_ids": ((73,), (0, 80), (85, 42), (42, 42, 42)),
+        "suppress_tokens": (24, 45),
+    },
 }
 QUICK = ("greedy", "beams")
+OWN = ("greedy, the model's own", "beams, the model's own")
 
 
 def settings_of(**changed) -> GenerationSettings:
@@ -62,7 +78,10 @@ def torch_tokens(model, ids, mask, settings):
     import torch
     from transformers import GenerationConfig
 
-    words = vars(settings) | {"eos_token_id": list(settings.eos_token_ids)}
+    words = vars(settings) | {
+        "eos_token_id": list(settings.eos_token_ids),
+        "bad_words_ids": [list(word) for word in settings.bad_words_ids] or None,
+    }
     del words["eos_token_ids"]
     if settings.num_beams == 1:
         del words["length_penalty"], words["early_stopping"]
@@ -104,8 +123,21 @@ def test_float64_tokens_are_transformers(framework, case, gated):
     assert answers > INPUTS / 2, "the inputs are not varied"
 
 
+@pytest.mark.parametrize("case", OWN)
+def test_each_setting_of_the_models_own_changes_answers(case):
+    """Else the cases would show nothing of it."""
+    asked = CASES[case]
+    model = talkative(torch_t5(False), False)
+    ids, mask = inputs(0)
+    full = torch_tokens(model, ids, mask, settings_of(**asked))
+    for name in ("repetition_penalty", "bad_words_ids", "suppress_tokens"):
+        fewer = {key: value for key, value in asked.items() if key != name}
+        without = torch_tokens(model, ids, mask, settings_of(**fewer))
+        assert not np.array_equal(without, full), name
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-@pytest.mark.parametrize("case", QUICK)
+@pytest.mark.parametrize("case", QUICK + OWN)
 def test_float32_tokens_are_transformers(framework, case):
     settings = settings_of(**CASES[case])
     wrong, _ = differing(framework, False, "float32", settings)
@@ -142,6 +174,38 @@ def test_a_decoder_may_be_deeper_than_the_encoder(case):
         ).numpy()
     model.generation_config.use_cache = False
     assert (found == torch_tokens(model, ids, mask, settings)).all()
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_generation_config_is_followed_as_in_transformers_scripts(beams):
+    """There, `generate` gets flags, and the rest from the model; pads are 9 here."""
+    import torch
+    from transformers import GenerationConfig
+
+    from reference_trainers.pytorch.generate import generate
+
+    model = talkative(torch_t5(False), False)
+    model.generation_config = own = GenerationConfig(
+        repetition_penalty=1.2,
+        bad_words_ids=[[73], [0, 80], [1]],  # an end alone is said all the same
+        suppress_tokens=[24, 33],
+        max_new_tokens=7,
+        min_length=4,
+        **{"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 9},
+    )
+    spec = TrainingSpec(
+        predict_with_generate=True, val_max_target_length=5, num_beams=beams
+    )
+    settings = generation_settings(spec, own, model.config)
+    assert settings is not None
+    ids, mask = (torch.tensor(array).long() for array in inputs(0))
+    with float64_t5(), torch.no_grad():
+        flags = {"max_length": 5, "num_beams": beams}
+        wanted = model.generate(ids, attention_mask=mask, **flags)
+        found = generate(model, ids, mask, settings)
+    assert settings.bad_words_ids == ((73,), (0, 80))
+    assert wanted.shape == (ROWS, 8)
+    assert (found == wanted).all()
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 LEAVES = Path(__file__).parents[2] / "reference_trainers"
-FILES = ("run_summarization", "backend", "layers", "t5", "generate")
+FILES = ("run_summarization", "backend", "layers", "t5", "generate", "permitted")
 # What one framework needs and the other doesn't, and why
 EXCEPTIONS = {
     "TrainState": "JAX's arrays are values: an update gives back all that it changed",

@@ -66,9 +66,9 @@ def test_rows_depend_on_the_seed_alone(tmp_path: Path) -> None:
 
 def test_it_is_said(tmp_path: Path) -> None:
     folder = tiny_t5(tmp_path)
-    assert loaded(folder).warnings == []
+    assert loaded(folder).warnings(TrainingSpec()) == []
     size = len(AutoTokenizer.from_pretrained(folder))
-    assert loaded(with_new_tokens(folder)).warnings == [
+    assert loaded(with_new_tokens(folder)).warnings(TrainingSpec()) == [
         f"The tokenizer has {size + 3} tokens and the model {size}: its embeddings "
         "get 3 rows more."
     ]
