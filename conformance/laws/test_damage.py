@@ -171,6 +171,6 @@ def test_a_full_disk_ends_no_training(
     for path in made.folder.iterdir():  # as a kill before the end would leave it
         if path.name not in kept:
             path.unlink()
-    resumed = again(run, made.folder, save_strategy="no")
+    resumed = again(run, made.folder, save_strategy="no", save_steps=500)
     assert resumed.report.resumed_at == 4
     assert resumed.losses == whole.losses

@@ -224,7 +224,7 @@ def test_evaluation_loss_is_per_token(run: Runs) -> None:
 @pytest.mark.parametrize(
     ("flags", "steps"),
     [
-        ({"eval_strategy": "steps", "eval_steps": 2, "max_steps": 5}, [2, 4]),
+        ({"eval_strategy": "steps", "eval_steps": 2, "max_steps": 5}, [2, 4, 5]),
         ({"eval_strategy": "epoch", "max_steps": -1, "num_train_epochs": 2.0}, [3, 6]),
     ],
     ids=["steps", "epoch"],
