@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         ours, of_the_run = _parser().parse_known_args(argv)
     except InputError as error:
-        exit_with(error)
+        exit_with(error, "--traceback" in (sys.argv if argv is None else argv))
     # As an exception, so that the trainer's process is not left behind
     before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:

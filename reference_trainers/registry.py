@@ -18,6 +18,7 @@ from importlib.metadata import (
 )
 from typing import TYPE_CHECKING, Any
 
+from reference_trainers.data.columns import check_columns
 from reference_trainers.data.files import check_files
 from reference_trainers.errors import InputError, sentence_of
 from reference_trainers.flags import HubFlags
@@ -64,6 +65,7 @@ class SharedTrainer:
                 )
             spec = replace(spec, do_train=True, do_eval=True)
         check_files(spec)
+        check_columns(spec)
         from reference_trainers import run  # here: it imports transformers
 
         return run.run(self.name, self.backend_class, spec)

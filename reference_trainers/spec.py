@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -96,7 +97,20 @@ class TrainingSpec(
             for name in ("save_strategy", "save_steps", "save_total_limit"):
                 del asked[name]
             del asked["metric_for_best_model"], asked["greater_is_better"]
+        for name in self._unread():
+            del asked[name]
         return asked
+
+    def _unread(self) -> Iterator[str]:
+        """Flags of rows that no action reads, and of summaries that none generates."""
+        if not self.do_train:
+            yield from ("train_file", "max_train_samples")
+        if not self.do_eval and not (self.do_train and self.eval_strategy != "no"):
+            yield from ("validation_file", "max_eval_samples")
+        if not self.do_predict:
+            yield from ("test_file", "max_predict_samples")
+        if not self.predict_with_generate:
+            yield from (flag.name for flag in fields(GenerationFlags))
 
     def _hashed_values(self) -> dict[str, Any]:
         values = {}
@@ -104,7 +118,7 @@ class TrainingSpec(
             value = getattr(self, flag.name)
             if isinstance(value, str) and flag.metadata["path"]:
                 value = value.rstrip("/")
-            if isinstance(flag.default, float):
+            if spec_rules.kinds()[flag.name].type is float and value is not None:
                 value = float(value)  # 3 epochs are 3.0 epochs
             if flag.metadata["hashed"] and not flag.metadata["secret"]:
                 values[flag.name] = value

@@ -193,6 +193,26 @@ def test_missing_files_are_refused_before_a_framework_is_imported(flags, sentenc
     assert str(refused.value).startswith(sentence)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("rows.csv", "id,long,short\n1,One two.,One.\n"),
+        ("rows.jsonl", '{"id": 1, "long": "One two.", "short": "One."}\n'),
+    ],
+)
+def test_missing_columns_are_refused_before_a_framework_is_imported(
+    tmp_path, name, text
+):
+    (tmp_path / name).write_text(text)
+    spec = TrainingSpec(
+        do_train=True, train_file=str(tmp_path / name), text_column="dialogue"
+    )
+    with pytest.raises(InputError) as refused:
+        SharedTrainer("some", "no_such_module:Backend").run(spec)
+    assert str(refused.value).startswith("--text_column dialogue: no such column in")
+    assert str(refused.value).endswith("it has: id, long, short.")
+
+
 def test_files_that_no_action_reads_may_be_missing():
     spec = TrainingSpec(do_eval=True, train_file="no.csv", validation_file=__file__)
     with pytest.raises(InputError, match="--validation_file"):

@@ -22,6 +22,8 @@ def bounded(kind):
 
 
 BEST = {"load_best_model_at_end": True, "eval_strategy": "steps"}
+GENERATES = {"do_predict": True, "predict_with_generate": True}
+EVALUATES = {"do_train": True, "eval_strategy": "epoch"}
 # Where ours differ from transformers', and why
 OTHER_DEFAULTS = {
     "optim": "the fused kernel rounds otherwise; both are AdamW",
@@ -38,6 +40,7 @@ CHANGED = TrainingSpec(
     do_train=True,
     learning_rate=1e-300,
     warmup_ratio=0.1,
+    predict_with_generate=True,
     early_stopping="never",
     num_beams=4,
     predict_with_generate=True,
@@ -109,6 +112,12 @@ def test_hash_is_that_of_the_computation():
         ({"num_train_epochs": 2}, {"num_train_epochs": 2.0}),
         ({"model_name_or_path": "a/b"}, {"model_name_or_path": "a/b/"}),
         ({}, {"val_max_target_length": 128}),
+        ({**GENERATES, "length_penalty": 1}, {**GENERATES, "length_penalty": 1.0}),
+        ({}, {"num_beams": 4, "early_stopping": "true", "length_penalty": 2}),
+        ({"do_train": True}, {"do_train": True, "validation_file": "a.csv"}),
+        ({"do_eval": True}, {"do_eval": True, "train_file": "a.csv"}),
+        ({"do_eval": True}, {"do_eval": True, "max_train_samples": 3}),
+        ({"do_eval": True}, {"do_eval": True, "max_predict_samples": 3}),
     ],
 )
 def test_the_same_computation_has_one_hash(one, other):
@@ -129,6 +138,10 @@ def test_the_same_computation_has_one_hash(one, other):
             {**BEST, "save_steps": 1000},
         ),
         ({"source_prefix": "a"}, {"source_prefix": "a/"}),
+        (GENERATES, {**GENERATES, "num_beams": 4}),
+        ({"do_train": True}, {"do_train": True, "train_file": "a.csv"}),
+        (EVALUATES, {**EVALUATES, "validation_file": "a.csv"}),
+        ({"do_predict": True}, {"do_predict": True, "max_predict_samples": 3}),
         *(({}, {name: True}) for name in ("do_train", "do_eval", "bf16", "fp16")),
     ],
 )

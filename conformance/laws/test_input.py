@@ -11,7 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from conformance.law import law
 from conformance.profiles import ALL
@@ -140,6 +142,9 @@ def another_value(name: str) -> str:
     return "2" if "int" in kind or "float" in kind else "another"
 
 
+EXTRA = "encoder.block.0.extra.weight"
+
+
 def model_of(kind: str, made: Path, folder: Path) -> Path:
     """A folder that is not a model of ours, from one that is."""
     if kind != "missing":
@@ -159,6 +164,19 @@ def model_of(kind: str, made: Path, folder: Path) -> Path:
         case "cut short":
             weights = folder / "model.safetensors"
             weights.write_bytes(weights.read_bytes()[:1000])
+        case "weight too many":
+            weights = folder / "model.safetensors"
+            extra = {EXTRA: np.zeros(3, np.float32)}
+            save_file(load_file(weights) | extra, weights, metadata={"format": "pt"})
+        case "index without a map":
+            (folder / "model.safetensors").unlink()
+            index = folder / "model.safetensors.index.json"
+            index.write_text('{"metadata": {}}', "utf-8")
+        case "shard outside":
+            (folder / "model.safetensors").rename(folder.parent / "out.safetensors")
+            names = {"shared.weight": "../out.safetensors"}
+            index = folder / "model.safetensors.index.json"
+            index.write_text(json.dumps({"metadata": {}, "weight_map": names}), "utf-8")
         case "no tokenizer":
             for file in folder.glob("token*"):
                 file.unlink()
@@ -167,7 +185,8 @@ def model_of(kind: str, made: Path, folder: Path) -> Path:
 
 MODELS = (
     *("missing", "encoder", "unknown type", "broken config", "no config", "pickled"),
-    *("cut short", "no tokenizer"),
+    *("cut short", "no tokenizer", "weight too many", "index without a map"),
+    "shard outside",
 )
 
 
@@ -179,7 +198,7 @@ def test_bad_model_is_refused(
     """A folder that holds no sequence-to-sequence model is refused by its name."""
     model = model_of(kind, run.inputs.model, tmp_path / "model")
     said = refused(model_name_or_path=str(model))
-    assert str(model) in said
+    assert (EXTRA if kind == "weight too many" else str(model)) in said
     if kind == "encoder":
         assert "bert" in said and "sequence-to-sequence" in said, said
 

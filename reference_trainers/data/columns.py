@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from reference_trainers.data.diagnosis import csv_header
+from reference_trainers.data.files import Wanted, format_of, wanted_splits
+from reference_trainers.data.json_rows import json_columns
 from reference_trainers.errors import InputError
 from reference_trainers.spec import TrainingSpec
 
@@ -66,3 +70,25 @@ def columns_of(
             f"{', '.join(names)}. Name two with --text_column and --summary_column."
         )
     return text, summary
+
+
+def check_columns(spec: TrainingSpec) -> None:
+    """Raises `InputError` where a file lacks a column; imports no library for it."""
+    columns = None
+    for wanted in wanted_splits(spec):
+        if wanted.file is not None:
+            columns = columns_of_file(spec, wanted, wanted.file, columns)
+
+
+def columns_of_file(
+    spec: TrainingSpec, wanted: Wanted, file: str, before: tuple[str, str] | None
+) -> tuple[str, str]:
+    """`columns_of` the file of a split."""
+    path = Path(file)
+    if format_of(path, wanted.flag) == "csv":
+        names = csv_header(path)
+    else:
+        asked = before or (spec.text_column, spec.summary_column)
+        named = [name for name in asked if name is not None]
+        names = json_columns(path, wanted.limit, named)
+    return columns_of(spec, file, names, before)

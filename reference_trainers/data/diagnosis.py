@@ -1,89 +1,111 @@
-"""What is wrong with a data file: its line, and the fix.
+"""What a CSV file says of itself, and what is wrong with one: its line, and the fix.
 
-The libraries that read the files say that something is wrong; this looks for the line,
-and only once something is wrong.
+pandas reads the rows, and says only that something is wrong; this looks for the line,
+and only once something is.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import fsspec
-
+from reference_trainers.data.lines import lines_of
 from reference_trainers.errors import InputError, sentence_of
 
 csv.field_size_limit(2**31 - 1)  # whole papers are fields here
 
 
-def error_of(path: Path, file_format: str, error: Exception) -> InputError:
+def csv_header(path: Path) -> list[str]:
+    """The column names.
+
+    Refuses a file whose first row is longer than its header: pandas would take the
+    first column of such a file for row names.
+    """
+    records = csv.reader(lines_of(path))
+    header = next(records, None)
+    if header is None:
+        raise InputError(f"{path}: the file is empty.")
+    if not "".join(header).strip() and len(header) < 2:
+        raise InputError(
+            f"{path}:1: the first line is blank. Begin with the names of the columns."
+        )
+    for number, name in enumerate(header, 1):
+        if not name:
+            raise InputError(
+                f"{path}:1: column {number} has no name. Name it in the header."
+            )
+        if name in header[: number - 1]:
+            raise InputError(
+                f"{path}:1: column {name} comes twice in the header. "
+                "Give each column a name of its own."
+            )
+    first = next(records, [])
+    if len(first) > len(header):
+        raise wrong_number_of_fields(path, records.line_num, first, header)
+    return header
+
+
+def csv_error(path: Path, error: Exception) -> InputError:
     """The sentence for an error that reading `path` raised."""
-    found = _not_utf8(path) or (_bad_csv if file_format == "csv" else _bad_json)(path)
-    if found is not None:
+    records = _records(path, strict=True)
+    try:
+        _, header = next(records)
+        rows = 0
+        for line, fields in records:
+            rows += 1
+            if len(fields) != len(header):
+                return wrong_number_of_fields(path, line, fields, header)
+    except InputError as found:
         return found
+    if rows == 0:
+        return InputError(f"{path}: no usable row: a header and nothing below it.")
+    return error_of(path, error)
+
+
+def error_of(path: Path, error: Exception) -> InputError:
+    """Ours where it began with one, else a library's in a sentence."""
     cause: BaseException = error
-    while cause.__cause__ is not None:
+    while not isinstance(cause, InputError) and cause.__cause__ is not None:
         cause = cause.__cause__
+    if isinstance(cause, InputError):
+        return cause
     return InputError(f"{path}: cannot be read: {sentence_of(cause)}")
 
 
-def not_text_error(path: str, column: str, dtype: str) -> InputError:
-    """The sentence for a column that should hold text, with its line if one is bad."""
-    found = _bad_json(Path(path)) if ".json" in path else None
-    return found or InputError(f"{path}: column {column} holds {dtype}, not text.")
+def refuse_short_rows(path: Path, rows: int) -> None:
+    """Refuses a CSV file with too few fields in one of its first rows.
 
-
-def refuse_short_rows(path: str) -> None:
-    """Refuses a CSV file with a row of too few fields.
-
-    To pandas such a row ends in empty fields: it is among those that were dropped.
+    To pandas such a row ends in empty fields.
     """
-    found = _bad_csv(Path(path)) if ".csv" in Path(path).suffixes else None
-    if found is not None:
-        raise found
+    records = _records(path)
+    _, header = next(records)
+    for line, fields in islice(records, rows):
+        if len(fields) < len(header):
+            raise wrong_number_of_fields(path, line, fields, header)
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    with fsspec.open(path, "rb", compression="infer") as file:
-        yield from file
+def line_of_row(path: Path, row: int) -> int:
+    """Where a row begins; `row` counts from 0."""
+    line, _ = next(islice(_records(path), row + 1, None))
+    return line
 
 
-def _not_utf8(path: Path) -> InputError | None:
-    try:
-        for number, line in enumerate(_lines(path), 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                return InputError(
-                    f"{path}:{number}: byte 0x{line[error.start]:02x} is not UTF-8. "
-                    "Save the file as UTF-8."
-                )
-    except (OSError, EOFError) as error:
-        return InputError(f"{path}: cannot be decompressed: {sentence_of(error)}")
-    return None
-
-
-def _bad_csv(path: Path) -> InputError | None:
-    records = csv.reader((line.decode() for line in _lines(path)), strict=True)
-    first_line = 1
-    header: list[str] = []
+def _records(path: Path, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """Header and rows, as pandas counts them, with their first lines."""
+    records = csv.reader(lines_of(path), strict=strict)
+    line = 1
     try:
         for fields in records:
-            header = header or fields
-            if fields and len(fields) != len(header):
-                return wrong_number_of_fields(path, first_line, fields, header)
-            first_line = records.line_num + 1
-        if records.line_num <= 1:
-            return InputError(f"{path}: no usable row: a header and nothing below it.")
+            if len(fields) > 1 or "".join(fields).strip():
+                yield line, fields
+            line = records.line_num + 1
     except csv.Error:
-        return InputError(
-            f"{path}:{first_line}: a quote that is not closed as CSV wants it. Close "
+        raise InputError(
+            f"{path}:{line}: a quote that is not closed as CSV wants it. Close "
             'it, and write a quote inside a field twice ("").'
-        )
-    return None
+        ) from None
 
 
 def wrong_number_of_fields(
@@ -95,55 +117,3 @@ def wrong_number_of_fields(
         fix = "Give every row all fields; an empty one is fine."
     count = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
     return InputError(f"{path}:{line}: {count}, but {names}. {fix}")
-
-
-def _bad_json(path: Path) -> InputError | None:
-    head = next((line for line in _lines(path) if line.strip()), b"")
-    if head.lstrip().startswith(b"["):
-        return _bad_list(path)
-    kinds: dict[str, tuple[str, int]] = {}
-    for number, line in enumerate(_lines(path), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            reason = getattr(error, "msg", "bytes that are no text")
-            return InputError(f"{path}:{number}: not JSON: {reason}.")
-        if not isinstance(row, dict):
-            return InputError(f"{path}:{number}: not an object ({{...}}).")
-        found = _changed_kind(path, number, row, kinds)
-        if found is not None:
-            return found
-    return None
-
-
-def _bad_list(path: Path) -> InputError | None:
-    try:
-        content = json.loads(b"".join(_lines(path)))
-    except json.JSONDecodeError as error:
-        return InputError(f"{path}:{error.lineno}: not JSON: {error.msg}.")
-    kinds: dict[str, tuple[str, int]] = {}
-    for number, row in enumerate(content, 1):
-        if not isinstance(row, dict):
-            return InputError(f"{path}: row {number} is not an object ({{...}}).")
-        found = _changed_kind(path, number, row, kinds)
-        if found is not None:
-            return found
-    return None
-
-
-def _changed_kind(
-    path: Path, number: int, row: dict[str, Any], kinds: dict[str, tuple[str, int]]
-) -> InputError | None:
-    """A column must hold the same type in every row."""
-    for column, value in row.items():
-        if value is None:
-            continue
-        kind, line = kinds.setdefault(column, (type(value).__name__, number))
-        if kind != type(value).__name__:
-            return InputError(
-                f"{path}:{number}: column {column} holds {type(value).__name__}, "
-                f"but {kind} at line {line}."
-            )
-    return None

@@ -5,14 +5,15 @@ Imports no library, so that a wrong name is refused at once.
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from reference_trainers.data.lines import UNPACKED_BY
 from reference_trainers.errors import InputError
 from reference_trainers.spec import TrainingSpec
 
-COMPRESSIONS = (".gz", ".bz2", ".xz")
 FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json"}
 
 
@@ -29,25 +30,37 @@ class Wanted:
     file: str | None
     """None: it comes from the dataset."""
 
+    @property
+    def flag(self) -> str:
+        """What names the file."""
+        return f"--{self.name}_file {self.file}"
+
 
 def wanted_splits(spec: TrainingSpec) -> Iterator[Wanted]:
     """What `do_*` and `eval_strategy` ask for."""
     if spec.do_train:
-        yield Wanted("train", "--do_train", spec.max_train_samples, spec.train_file)
+        file = _at_home(spec.train_file)
+        yield Wanted("train", "--do_train", spec.max_train_samples, file)
     evaluates = spec.do_train and spec.eval_strategy != "no"
     if spec.do_eval or evaluates:
         flag = "--do_eval" if spec.do_eval else "--eval_strategy"
-        limit, file = spec.max_eval_samples, spec.validation_file
-        yield Wanted("validation", flag, limit, file)
+        file = _at_home(spec.validation_file)
+        yield Wanted("validation", flag, spec.max_eval_samples, file)
     if spec.do_predict:
-        yield Wanted("test", "--do_predict", spec.max_predict_samples, spec.test_file)
+        file = _at_home(spec.test_file)
+        yield Wanted("test", "--do_predict", spec.max_predict_samples, file)
+
+
+def _at_home(file: str | None) -> str | None:
+    """With the home folder for a ~, as a shell leaves it in --train_file=~/x."""
+    return None if file is None else os.path.expanduser(file)
 
 
 def check_files(spec: TrainingSpec) -> None:
     """Raises `InputError` for a split without a source, or with a missing file."""
     for split in wanted_splits(spec):
         if split.file is not None:
-            format_of(Path(split.file), f"--{split.name}_file {split.file}")
+            format_of(Path(split.file), split.flag)
         elif spec.dataset_name is None:
             raise InputError(
                 f"{split.because}: give --{split.name}_file or --dataset_name."
@@ -56,12 +69,13 @@ def check_files(spec: TrainingSpec) -> None:
 
 def format_of(path: Path, flag: str) -> str:
     """csv or json, of a file that is there."""
-    ending = path.with_suffix("") if path.suffix in COMPRESSIONS else path
-    kind = FORMATS.get(ending.suffix)
+    packed = path.suffix.lower() in UNPACKED_BY
+    ending = path.with_suffix("") if packed else path
+    kind = FORMATS.get(ending.suffix.lower())
     if kind is None:
         raise InputError(
             f"{flag}: give a .csv, .json or .jsonl file "
-            f"(or one of these with {', '.join(COMPRESSIONS)} behind)."
+            f"(or one of these with {', '.join(UNPACKED_BY)} behind)."
         )
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "no such file"

@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reference_trainers.data.diagnosis import (
-    error_of,
-    not_text_error,
-    refuse_short_rows,
-)
-from reference_trainers.errors import InputError
+from reference_trainers.data.diagnosis import line_of_row
+from reference_trainers.data.json_rows import nul_error
+from reference_trainers.errors import InputError, sentence_of
 from reference_trainers.results import SplitReport
 from reference_trainers.spec import TrainingSpec
 
@@ -42,7 +39,7 @@ def tokenized(
     for column in (text, summary):
         dtype = getattr(table.features[column], "dtype", "list")
         if dtype not in ("string", "large_string", "null"):
-            raise not_text_error(source, column, dtype)
+            raise InputError(f"{source}: column {column} holds {dtype}, not text.")
     if limit is not None:
         table = table.select(range(min(limit, len(table))))
     target_length = (
@@ -70,10 +67,13 @@ def tokenized(
                     "target_length": target_length,
                 },
             )
-    except UnicodeDecodeError as error:  # JSON's reader does not look into its strings
-        raise error_of(Path(source), "json", error) from error
-    if len(rows) < len(table):
-        refuse_short_rows(source)
+    except NulFound as found:  # in a CSV file, or in a dataset
+        place = f"{source}: row {found.row + 1}"
+        if Path(source).is_file():
+            place = f"{source}:{line_of_row(Path(source), found.row)}"
+        raise nul_error(place, found.column) from None
+    except UnicodeDecodeError as error:  # in a dataset of JSON Lines
+        raise InputError(f"{source}: cannot be read: {sentence_of(error)}") from error
     if len(rows) == 0:
         raise InputError(
             f"{source}: no usable row: {len(table)} read, and text ({text}) or "
@@ -86,6 +86,15 @@ def tokenized(
         digest=_digest(rows),
     )
     return Split(rows.select_columns(["input_ids", "labels", "row"]), report)
+
+
+class NulFound(Exception):
+    """A NUL character in a cell; raised where no file is known."""
+
+    def __init__(self, row: int, column: str):
+        super().__init__(row, column)
+        self.row = row
+        self.column = column
 
 
 @contextmanager
@@ -114,6 +123,10 @@ def tokens_of(
     target_length: int,
 ) -> dict[str, list]:
     """Tokens of the rows that have a text and a summary, with their numbers."""
+    for column in (text_column, summary_column):
+        for number, cell in zip(numbers, columns[column], strict=True):
+            if cell and "\0" in cell:
+                raise NulFound(number, column)
     kept = [
         (number, text, summary)
         for number, text, summary in zip(

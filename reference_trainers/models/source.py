@@ -5,7 +5,6 @@ Reads Hugging Face layout only (config.json and safetensors); never a pickle.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,8 +13,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from huggingface_hub import snapshot_download
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from reference_trainers.errors import InputError, sentence_of
@@ -26,11 +23,15 @@ from reference_trainers.models.generation import (
 )
 from reference_trainers.models.t5 import t5_initial_weights
 from reference_trainers.models.vocabulary import with_more_tokens
+from reference_trainers.models.weights import (
+    WEIGHTS,
+    WEIGHTS_INDEX,
+    read_weights,
+    weight_files,
+)
 from reference_trainers.recipe.plan import Padding
 from reference_trainers.spec import TrainingSpec
 
-WEIGHTS = "model.safetensors"
-WEIGHTS_INDEX = "model.safetensors.index.json"
 # What a seq2seq model needs; the pickled weights beside it stay where they are
 DOWNLOADED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 # One of them at least; without any, transformers makes up an empty tokenizer
@@ -95,20 +96,7 @@ class ModelSource:
         """All weights by Hugging Face name; whole in memory."""
         if self.folder is None:
             return t5_initial_weights(self.config, self.seed)
-        index = self.folder / WEIGHTS_INDEX
-        if (self.folder / WEIGHTS).is_file():
-            files = [self.folder / WEIGHTS]
-        else:
-            names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            files = [self.folder / name for name in sorted(set(names.values()))]
-        weights: dict[str, np.ndarray] = {}
-        for file in files:
-            try:
-                weights |= load_file(file)
-            except (OSError, SafetensorError) as error:
-                raise InputError(
-                    f"{file}: cannot be read: {sentence_of(error)}"
-                ) from error
+        weights = read_weights(self.folder)
         if self.tokens_in_files is None:
             return weights
         return with_more_tokens(
@@ -168,6 +156,7 @@ def load_model(spec: TrainingSpec) -> ModelSource:
             f"{flag}: holds no {WEIGHTS}. Weights in another format, pickled ones "
             "among them, are not read: convert them with save_pretrained."
         )
+    weight_files(folder)  # PyTorch's are read by transformers, which checks no name
     _require_positions(spec, config, flag)
     tokenizer = _tokenizer(spec, folder, flag)
     tokens_in_files = _fit_vocabulary(config, tokenizer)

@@ -109,11 +109,13 @@ def _feed_forward(c: T5Shape, layer: str) -> Iterator[Tensor]:
 EMBEDDING = "shared.weight"
 HEAD = "lm_head.weight"
 OTHER_NAMES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+# Old models carry it, and it is used nowhere: transformers leaves it out, too
+UNUSED = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
 ACTIVATIONS = ("relu", "gelu_new")
 
 
 def t5_weights(config: Any, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Every weight of a T5 once, under its Hugging Face name; shapes checked.
+    """Every weight of a T5 once, under its Hugging Face name; names and shapes checked.
 
     Like `from_pretrained`: an embedding goes by any of its names, and a head that is
     the embedding, or is not there, is tied to it.
@@ -138,6 +140,11 @@ def t5_weights(config: Any, weights: Mapping[str, np.ndarray]) -> dict[str, np.n
                 f"{name}: its shape is {found[name].shape}, but config.json asks for "
                 f"{shape}."
             )
+    for name in sorted(found.keys() - wanted - {*OTHER_NAMES, HEAD, UNUSED}):
+        raise InputError(
+            f"{name}: config.json describes a model without this weight. Give the "
+            "config.json that belongs to it."
+        )
     return {name: found[name] for name in wanted}
 
 

@@ -154,9 +154,9 @@ def load_model(spec: TrainingSpec, source: ModelSource) -> PreTrainedModel:
 def from_folder(
     spec: TrainingSpec, source: ModelSource, dtype: torch.dtype
 ) -> PreTrainedModel:
-    """The model in a folder; a weight that is missing or misshapen is refused by name.
+    """The model in a folder; a weight that does not fit the config is refused by name.
 
-    transformers would draw it anew, and differently each time.
+    transformers would draw a missing one anew, and differently each time.
     """
     flag = f"--model_name_or_path {spec.model_name_or_path}"
     load = partial(
@@ -186,6 +186,11 @@ def from_folder(
         )
     for name in sorted(found["missing_keys"]):
         raise InputError(f"{flag}: {name}: no such weight in the model's files.")
+    for name in sorted(found["unexpected_keys"]):
+        raise InputError(
+            f"{flag}: {name}: config.json describes a model without this weight. Give "
+            "the config.json that belongs to it."
+        )
     # They are views of the file, which would keep its place on the disk when deleted.
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from reference_trainers.data.batches import NO_TARGET, eval_batches
+from reference_trainers.data.batches import NO_TARGET, Batch, eval_batches
 from reference_trainers.data.rows import Split
 from reference_trainers.models.generation import (
     GenerationSettings,
@@ -96,7 +96,7 @@ def evaluate(
             loss, tokens = loss + batch_loss, tokens + batch_tokens
             if settings.generation is None:
                 continue
-            generated = backend.generate(batch, settings.generation)
+            generated = _answers(backend, batch, settings.generation)
             lengths += int((generated != settings.generation.pad_token_id).sum())
             labels = batch.arrays.labels[: batch.rows]
             labels = np.where(
@@ -123,6 +123,15 @@ def evaluate(
         "steps_per_second": round(total / seconds, 3),
     }
     return {f"{prefix}_{name}": value for name, value in metrics.items()}
+
+
+def _answers(
+    backend: Backend, batch: Batch, settings: GenerationSettings
+) -> np.ndarray:
+    """Token ids (rows, length); no search is asked for the start token alone."""
+    if settings.max_length == 1:
+        return np.full((batch.rows, 1), settings.decoder_start_token_id)
+    return backend.generate(batch, settings)
 
 
 def _decoded(tokenizer: Any, tokens: np.ndarray) -> list[str]:

@@ -137,6 +137,13 @@ def test_a_traceback_is_shown_where_it_is_asked_for(pretended, tmp_path, capsys)
         assert "--trainers x: no such trainer" in said
 
 
+def test_a_traceback_of_a_flag_of_ours_is_shown_too(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["compare", "--traceback"])
+    said = capsys.readouterr().err
+    assert "Traceback" in said and "--trainers" in said
+
+
 def test_one_that_finishes_is_no_success(pretended, tmp_path, capsys):
     pretended.fails["a"] = -9, ""
     assert command("a,b", "--output_dir", str(tmp_path / "out")) == 1
