@@ -16,7 +16,7 @@ from reference_trainers.recipe.plan import Padding, plan_of
 from reference_trainers.report.record import Record
 from reference_trainers.spec import TrainingSpec
 
-torch = pytest.importorskip("torch", reason="not run: Seq2SeqTrainer needs torch")
+torch: Any = pytest.importorskip("torch", reason="not run: Seq2SeqTrainer needs torch")
 
 ROWS = 10
 BATCH: dict[str, Any] = {"per_device_train_batch_size": 4, "logging_steps": 2}
@@ -59,13 +59,15 @@ def ours(flags: dict[str, Any], folder: Path) -> SimpleNamespace:
     plan = plan_of(spec, ROWS, 1, Padding(0, 0))
     record = Record(plan, spec, folder)
     seen = SimpleNamespace(evaluated=[], saved=[], best=None)
+
+    def evaluate() -> None:
+        seen.evaluated.append(record.next_step)
+        record.log_metrics({"eval_loss": eval_loss(record.next_step)})
+
     hooks: Any = SimpleNamespace(
         record=record.add,
         log=lambda: None,
-        evaluate=lambda: (
-            seen.evaluated.append(record.next_step),
-            record.log_metrics({"eval_loss": eval_loss(record.next_step)}),
-        ),
+        evaluate=evaluate,
         save=lambda: seen.saved.append(record.next_step),
         stop=None,
     )
@@ -99,6 +101,8 @@ def theirs(flags: dict[str, Any], folder: Path) -> SimpleNamespace:
             seen.saved.append(state.global_step)
 
     class Trainer(Seq2SeqTrainer):
+        control: Any
+
         def evaluate(self, *given: Any, **more: Any) -> dict[str, float]:
             seen.evaluated.append(self.state.global_step)
             metrics = {"eval_loss": eval_loss(self.state.global_step)}
