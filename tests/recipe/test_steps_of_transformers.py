@@ -1,4 +1,9 @@
-"""A run evaluates, saves and takes as best what transformers' Seq2SeqTrainer does."""
+"""A run evaluates, saves and takes as best what transformers' Seq2SeqTrainer does.
+
+    pytest tests/recipe/test_steps_of_transformers.py -m "slow or not slow"
+
+tries runs of five lengths; a plain `pytest` of one.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +25,17 @@ torch: Any = pytest.importorskip("torch", reason="not run: Seq2SeqTrainer needs 
 
 ROWS = 10
 BATCH: dict[str, Any] = {"per_device_train_batch_size": 4, "logging_steps": 2}
-LENGTHS: list[dict[str, Any]] = [
-    {"num_train_epochs": 1.0},
-    {"num_train_epochs": 1.5},
-    {"num_train_epochs": 3.0},
-    {"max_steps": 2},
-    {"max_steps": 7},
+LENGTHS: list[Any] = [
+    {"num_train_epochs": 1.5},  # five steps: an epoch of three, and one cut short
+    *(
+        pytest.param(length, marks=pytest.mark.slow)
+        for length in (
+            {"num_train_epochs": 1.0},
+            {"num_train_epochs": 3.0},
+            {"max_steps": 2},
+            {"max_steps": 7},
+        )
+    ),
 ]
 EVALUATES: list[dict[str, Any]] = [
     {"eval_strategy": "no"},
