@@ -74,10 +74,13 @@ class OutputFolder(RuleBasedStateMachine):
         shutil.rmtree(self.top)
 
     @contextmanager
-    def move(self, may_lose: bool = False, killed: bool = False) -> Iterator[None]:
+    def move(
+        self, may_lose: bool = False, killed: bool = False, starts: bool = True
+    ) -> Iterator[None]:
         """A move, and the look around after it.
 
-        `may_lose`: checkpoints may go; `killed`: half-done things may lie about.
+        `may_lose`: checkpoints may go; `killed`: half-done things may lie about;
+        `starts`: a run, which puts those in order.
         """
         OutputFolder.moves += 1
         before = sound(self.life.folder)
@@ -88,7 +91,8 @@ class OutputFolder(RuleBasedStateMachine):
         if not may_lose and not self.overwriting:
             lost = before.keys() - sound(self.life.folder).keys()
             assert not lost, f"lost: {lost}"
-        self.overwriting = may_lose if killed else False
+        if starts:
+            self.overwriting = may_lose and killed
         if not killed:
             left = {*self.life.folder.glob(".*")} - hidden
             assert not left, f"left behind: {left}"
@@ -155,7 +159,7 @@ class OutputFolder(RuleBasedStateMachine):
 
     @rule(flags=FLAGS)
     def train_elsewhere(self, flags: dict[str, Any]) -> None:
-        with self.move():
+        with self.move(starts=False):
             self.attempt(self.elsewhere, **flags)
 
     @rule(which=st.integers(0, 7))
@@ -163,13 +167,13 @@ class OutputFolder(RuleBasedStateMachine):
         """A file of a checkpoint, as a disk would; what it held may be lost."""
         there = sorted(self.life.folder.glob("checkpoint-*/*.safetensors"))
         if there:
-            with self.move(may_lose=True):
+            with self.move(may_lose=True, starts=False):
                 os.truncate(there[which % len(there)], 9)
 
     @rule(name=st.sampled_from(["notes.txt", "runs/exp1.txt", "checkpoint-9/mine"]))
     def add_a_users_file(self, name: str) -> None:
         path = self.life.folder / name
-        with self.move():
+        with self.move(starts=False):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("mine")
             self.users.append(path)
@@ -178,7 +182,7 @@ class OutputFolder(RuleBasedStateMachine):
     def start_a_second(self, flags: dict[str, Any]) -> None:
         """While a first holds the folder."""
         with (
-            self.move(),
+            self.move(starts=False),
             Lock(self.life.folder),
             pytest.raises(InputError, match="another run is writing there"),
         ):
