@@ -92,7 +92,7 @@ class OutputFolder(RuleBasedStateMachine):
             lost = before.keys() - sound(self.life.folder).keys()
             assert not lost, f"lost: {lost}"
         if starts:
-            self.overwriting = may_lose and killed
+            self.overwriting = killed and (may_lose or self.overwriting)
         if not killed:
             left = {*self.life.folder.glob(".*")} - hidden
             assert not left, f"left behind: {left}"
