@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from reference_trainers import loop
 from reference_trainers.checkpoints.hooks import RunHooks, find_best, restore_best
-from reference_trainers.checkpoints.manifest import MODEL
 from reference_trainers.checkpoints.read import (
     read_past,
     read_published,
@@ -29,6 +27,7 @@ from reference_trainers.checkpoints.resume import (
     is_finished,
     require_free_names,
     require_resumable,
+    require_room,
     start_of,
 )
 from reference_trainers.checkpoints.write import Saver, write_model
@@ -42,7 +41,6 @@ from reference_trainers.folder import (
     finish_superseding,
     output_folder,
     publish,
-    require_free,
     write_errors_told,
 )
 from reference_trainers.models.source import ModelSource, load_model
@@ -61,12 +59,11 @@ from reference_trainers.report.write import (
     added_to,
     describe,
     is_told,
-    result_names,
     what_changed,
     write_results,
 )
 from reference_trainers.results import REPORT_FILE, RunReport
-from reference_trainers.signals import stop_signals
+from reference_trainers.signals import StopRequest, stop_signals
 from reference_trainers.spec import TrainingSpec
 from reference_trainers.world import require_one_process, world_of
 
@@ -91,10 +88,10 @@ def run(name: str, backend_class: BackendClass, spec: TrainingSpec) -> RunReport
         require_room(spec, claim, source)
         splits = load_rows(spec, source.tokenizer)
         backend = load_backend(backend_class, spec, source, start)
-        with stop_signals() as asked_to_stop:
-            settings = evaluation_settings(spec, source, backend, asked_to_stop)
+        with stop_signals() as stopping:
+            settings = evaluation_settings(spec, source, backend, stopping.exit_status)
             ready = Ready(
-                spec, claim, start, source, splits, backend, settings, asked_to_stop
+                spec, claim, start, source, splits, backend, settings, stopping
             )
 
             # ---- train, evaluate, predict --------------------------------------------
@@ -113,20 +110,6 @@ def run(name: str, backend_class: BackendClass, spec: TrainingSpec) -> RunReport
                     describe(report, splits, backend)
                 publish_results(ready, training, report)
             return report
-
-
-def require_room(spec: TrainingSpec, claim: Claim, source: ModelSource) -> None:
-    """Refuses an output folder where a file of the user's would be replaced."""
-    names = result_names(spec)
-    if spec.do_train:
-        names |= {MODEL, *source.settings_names()}
-        model, folder = (source.folder or Path("/")).resolve(), claim.folder.resolve()
-        if folder in (model, *model.parents):
-            raise InputError(
-                f"--output_dir {claim.folder}: the model to fine-tune lies in it. "
-                "Name another folder."
-            )
-    require_free(claim.folder, names)
 
 
 def load_backend(
@@ -155,8 +138,7 @@ class Ready:
     splits: Mapping[str, Split]
     backend: Backend
     settings: EvaluationSettings
-    asked_to_stop: Callable[[], int | None]
-    """The exit status that a signal asks for; None: none came."""
+    stopping: StopRequest
 
 
 @dataclass(frozen=True)
@@ -196,7 +178,9 @@ def train(ready: Ready) -> Training:
         hooks.log()
     finally:
         record.close()
+    ready.stopping.leave_by(None)  # the weights are changing
     step = restore_best(backend, record, hooks.saver)
+    hooks.holds_best = step != record.next_step
     metrics = record.train_metrics(len(split.rows))
     return Training(plan.total_steps, identity, step, metrics, hooks)
 
@@ -217,7 +201,7 @@ def hooks_of(ready: Ready, plan: Plan, identity: Mapping[str, Any]) -> RunHooks:
         ready.backend,
         record,
         saver,
-        ready.asked_to_stop,
+        ready.stopping,
         partial(judge_validation, ready),
     )
 
@@ -238,6 +222,9 @@ def judge(ready: Ready, training: Training) -> dict[str, Any]:
     if judges and published is not None and published.model_step is not None:
         backend.restore(read_published(ready.claim.folder))
     metrics: dict[str, Any] = {}
+    hooks = training.hooks
+    stopped = "Stopped while evaluating; what stood before still stands."
+    ready.stopping.leave_by(hooks.leave if hooks else lambda: stopped)
     try:
         if spec.do_eval:
             metrics |= judge_validation(ready)
@@ -247,10 +234,11 @@ def judge(ready: Ready, training: Training) -> dict[str, Any]:
                 backend, splits["test"], "predict", ready.settings, into
             )
     except EvaluationLeft as left:
-        if training.hooks is not None:
-            training.hooks.stop_after_training()
-        said = "Stopped while evaluating; what stood before still stands."
-        raise TrainingStopped(said, left.exit_status) from None
+        if hooks is not None:
+            hooks.stop_after_training()
+        raise TrainingStopped(stopped, left.exit_status) from None
+    finally:
+        ready.stopping.leave_by(None)
     return metrics
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from reference_trainers.checkpoints.keep import sound
 from reference_trainers.checkpoints.manifest import Checkpoint, CheckpointError
@@ -18,6 +18,14 @@ from reference_trainers.report.progress import say
 from reference_trainers.report.record import LossNotFinite, Record
 
 
+class Stopping(Protocol):
+    """What `signals.StopRequest` answers, and is told."""
+
+    def exit_status(self) -> int | None: ...
+
+    def leave_by(self, leave: Callable[[], str] | None) -> None: ...
+
+
 class RunHooks:
     """`Hooks` of a run."""
 
@@ -26,31 +34,41 @@ class RunHooks:
         backend: Backend,
         record: Record,
         saver: Saver,
-        asked_to_stop: Callable[[], int | None],
+        stopping: Stopping,
         judge: Callable[[], dict[str, Any]],
     ):
-        """`asked_to_stop`: the exit status that a signal asks for; None: none did.
-
-        `judge` evaluates the validation rows; it returns their metrics.
-        """
+        """`judge` evaluates the validation rows; it returns their metrics."""
         self.step = record.first_step
+        self.holds_best = False
+        """Whether the backend has the weights of the best, not of the last step."""
         self.backend = backend
         self.record_ = record
         self.saver = saver
-        self.asked_to_stop = asked_to_stop
+        self.stopping = stopping
         self.judge = judge
+        stopping.leave_by(self.leave)
 
     @property
     def stop(self) -> TrainingStopped | None:
-        exit_status = self.asked_to_stop()
-        if exit_status is None:
-            return None
+        exit_status = self.stopping.exit_status()
+        return TrainingStopped(self.told, exit_status) if exit_status else None
+
+    @property
+    def told(self) -> str:
+        """What a stop says."""
         done = f"Stopped after {self.record_.next_step} steps."
         newest = self.saver.newest
         how = f" To resume: --resume_from_checkpoint {newest}" if newest else ""
-        return TrainingStopped(f"{done}{how}", exit_status)
+        return f"{done}{how}"
+
+    def leave(self) -> str:
+        """The last thing that is done where an evaluation holds up a stop."""
+        self.save_rest()
+        self.record_.close()
+        return self.told
 
     def record(self, batch: GlobalBatch, update: Update, learning_rate: float) -> None:
+        self.stopping.leave_by(None)  # the device may be at it still
         self.record_.add(batch, update, learning_rate, self.backend.compilations)
 
     def read(self) -> None:
@@ -70,16 +88,20 @@ class RunHooks:
         """Where a stop is asked for, the evaluation is left: `catch_up` makes it up."""
         self.read()  # its wait is not the evaluation's
         with self.record_.clock.paused():
+            self.stopping.leave_by(self.leave)
             try:
                 metrics = self.judge()
             except EvaluationLeft:
                 return
+            finally:
+                self.stopping.leave_by(None)
             self.record_.log_metrics(metrics)
 
     def save(self) -> None:
         self.read()
         with self.record_.clock.paused():
             self.saver.save(self.backend, self.record_)
+        self.stopping.leave_by(self.leave)  # nothing would be lost
 
     def catch_up(self, plan: Plan) -> None:
         """What the run that is resumed left undone at its last step; raises `stop`."""
@@ -92,11 +114,14 @@ class RunHooks:
         if self.stop:
             raise self.stop
 
+    def save_rest(self) -> None:
+        """Saves what was trained since the last save, unless the best is held."""
+        if self.saver.newest_step != self.record_.next_step and not self.holds_best:
+            self.saver.save(self.backend, self.record_)
+
     def stop_after_training(self) -> None:
         """Saves what was trained, if a stop left what comes after; raises `stop`."""
-        best = self.record_.spec.load_best_model_at_end  # its weights are held by now
-        if self.saver.newest_step != self.record_.next_step and not best:
-            self.save()
+        self.save_rest()
         if self.stop:
             raise self.stop
 

@@ -16,15 +16,17 @@ from reference_trainers.checkpoints.keep import (
 from reference_trainers.checkpoints.manifest import (
     CHECKPOINT_NAME,
     MANIFEST,
+    MODEL,
     Checkpoint,
     CheckpointError,
     verify_checkpoint,
 )
 from reference_trainers.errors import InputError
 from reference_trainers.files import json_of
-from reference_trainers.folder import Claim
+from reference_trainers.folder import Claim, require_free
 from reference_trainers.models.source import ModelSource
 from reference_trainers.recipe.plan import Plan
+from reference_trainers.report.write import result_names
 from reference_trainers.results import RunReport
 from reference_trainers.spec import TrainingSpec
 
@@ -215,6 +217,20 @@ def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for name in sorted({*before, *after})
         if name not in before or name not in after or before[name] != after[name]
     ]
+
+
+def require_room(spec: TrainingSpec, claim: Claim, source: ModelSource) -> None:
+    """Refuses an output folder where a file of the user's would be replaced."""
+    names = result_names(spec)
+    if spec.do_train:
+        names |= {MODEL, *source.settings_names()}
+        model, folder = (source.folder or Path("/")).resolve(), claim.folder.resolve()
+        if folder in (model, *model.parents):
+            raise InputError(
+                f"--output_dir {claim.folder}: the model to fine-tune lies in it. "
+                "Name another folder."
+            )
+    require_free(claim.folder, names)
 
 
 def require_free_names(plan: Plan, first_step: int, folder: Path) -> None:

@@ -77,7 +77,7 @@ class Record:
             disable=spec.disable_tqdm or not sys.stderr.isatty(),
         )
         self._board: Any = None
-        self._boards_before: set[str] = set()
+        self._boards_before: set[str] | None = None
 
     def log_to_tensorboard(self, folder: Path) -> None:
         """Also writes every log line as TensorBoard events into `folder`."""
@@ -229,7 +229,7 @@ class Record:
 
     def event_files(self) -> list[str]:
         """The TensorBoard files of the run, relative to the output folder."""
-        if self._board is None:
+        if self._boards_before is None:
             return sorted(self._event_files_before)
         found = {path for path in files_in(self.folder) if path.startswith("runs/")}
         return sorted(found - self._boards_before)
@@ -266,3 +266,4 @@ class Record:
         self._bar.close()
         if self._board is not None:
             self._board.close()
+            self._board = None

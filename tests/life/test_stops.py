@@ -13,7 +13,7 @@ import pytest
 
 from fixtures.numpy_backend import NumpyBackend
 from reference_trainers import Batch, RunReport, TrainingStopped, read_checkpoint
-from tests.life.runs import Life, untimed
+from tests.life.runs import Life, in_child, untimed
 
 EVALUATES: dict[str, Any] = {
     "max_steps": 6,
@@ -92,6 +92,45 @@ def test_an_evaluation_under_way_is_left(life: Life, signals: Any) -> None:
         stopped(life, **EVALUATES, per_device_eval_batch_size=1)
     assert len(seen) == 1, "the rest of the split was evaluated first"
     assert (life.folder / "checkpoint-2").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("method", "call", "flags"),
+    [
+        ("evaluate", 1, EVALUATES),
+        ("generate", 2, EVALUATES),
+        ("evaluate", 1, {"save_strategy": "no", "do_eval": True}),
+        ("train_step", 1, {}),
+    ],
+    ids=["evaluation", "generation", "final evaluation", "compilation"],
+)
+def test_a_call_that_holds_up_a_stop_is_left(
+    life: Life, method: str, call: int, flags: dict[str, Any]
+) -> None:
+    """A batch that is generated for minutes, or compiled: Python can't interrupt it."""
+    whole = Life(life.inputs, life.folder.with_name("whole"))
+    whole.run(**flags)
+    calls, real = iter(range(1, 1000)), getattr(NumpyBackend, method)
+
+    def held_up(self: NumpyBackend, *given: Any) -> Any:
+        if next(calls) == call:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(3600)  # and goes on sleeping: the handler raises nothing
+        return real(self, *given)
+
+    def run() -> None:
+        patch.setattr(NumpyBackend, method, held_up)
+        patch.setattr("reference_trainers.signals.PATIENCE", 0.1)
+        life.run(**flags)
+
+    with pytest.MonkeyPatch.context() as patch:
+        assert in_child(run, lambda event, path: None) == 128 + signal.SIGTERM
+    saved = [path.name for path in life.folder.glob("checkpoint-*")]
+    assert len(saved) == (method != "train_step"), saved
+    life.run(**flags)
+    mine, theirs = untimed(life.folder), untimed(whole.folder)
+    kept = {name: content for name, content in mine.items() if name in theirs}
+    assert kept == theirs
 
 
 def test_what_was_trained_is_saved_though_no_checkpoint_was_asked_for(
