@@ -179,7 +179,7 @@ def test_a_decoder_may_be_deeper_than_the_encoder(case):
 @pytest.mark.parametrize("beams", [1, 3])
 def test_a_generation_config_is_followed_as_in_transformers_scripts(beams):
     """There, `generate` gets flags, and the rest from the model; pads are 9 here."""
-    import torch
+    torch = pytest.importorskip("torch")
     from transformers import GenerationConfig
 
     from reference_trainers.pytorch.generate import generate
