@@ -114,14 +114,22 @@ def require_own_folder(spec: TrainingSpec, named: Checkpoint, claim: Claim) -> N
     where = f"--resume_from_checkpoint {named.folder}: {claim.folder}"
     if not spec.do_train and claim.report:
         raise InputError(f"{where} holds the results of a run already. {way_out}.")
-    if named.folder.parent.resolve() == claim.folder.resolve():
+    here = named.folder.parent.resolve() == claim.folder.resolve()
+    if here:
         newer = [p for step, p in checkpoints(claim.folder) if step > named.step]
         found = next(filter(None, map(sound, reversed(newer))), None)
     else:
         found, _ = find_newest_sound(claim.folder)
     earlier = claim.report.identity if claim.report else {}
     identity = found.manifest.identity if found else earlier
-    if identity and differences(identity, named.manifest.identity):
+    # Runs of other rates are alike by identity; an older checkpoint tells them apart
+    mixed = (
+        found is not None
+        and not here
+        and found.step <= named.step
+        and found.manifest != named.manifest
+    )
+    if mixed or (identity and differences(identity, named.manifest.identity)):
         raise InputError(f"{where} holds another run. {way_out}.")
     if spec.do_train and found is not None and found.step > named.step:
         raise InputError(

@@ -157,6 +157,15 @@ def test_a_new_run_in_an_old_folder_needs_the_flag(life: Life, tmp_path: Path) -
     }
 
 
+def test_runs_of_two_rates_are_not_mixed(life: Life, tmp_path: Path) -> None:
+    other = Life(life.inputs, tmp_path / "other")
+    other.run(learning_rate=3e-2)
+    life.run(max_steps=2)
+    with pytest.raises(InputError, match="holds another run"):
+        life.run(resume_from_checkpoint=str(other.folder / "checkpoint-4"), max_steps=6)
+    assert weights(life.folder) == weights(life.folder / "checkpoint-2")
+
+
 def test_newer_checkpoints_are_not_given_up_unasked(life: Life) -> None:
     life.run(max_steps=6)
     named: dict[str, Any] = {"resume_from_checkpoint": f"{life.folder}/checkpoint-2"}
