@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,7 +39,7 @@ def test_a_seed_is_an_order() -> None:
 def test_one_trainer_and_profile_after_another() -> None:
     """They share a worker, which would else be started and ended all the time."""
     places = [entry[:-1] for entry in order(1)]
-    changes = sum(a != b for a, b in zip(places, places[1:], strict=False))
+    changes = sum(a != b for a, b in pairwise(places))
     assert changes == len({*places}) - 1
 
 
