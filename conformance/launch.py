@@ -35,6 +35,7 @@ from reference_trainers import (
 MODULE = "conformance.worker"
 LIMIT = 300.0  # seconds that one request may take
 KEPT = 4  # workers that live at a time: each holds a framework, some 0.7 GB
+LARGEST = 3e9  # bytes that a worker may hold: some 30 MB of each run stay in TensorFlow
 
 
 class Crashed(Exception):
@@ -200,8 +201,12 @@ class Worker:
         return reply
 
     @property
-    def alive(self) -> bool:
-        return self.process.poll() is None
+    def usable(self) -> bool:
+        """Whether it lives, and has not grown too large."""
+        if self.process.poll() is not None:
+            return False
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE") < LARGEST
 
     def close(self) -> None:
         self.process.kill()
@@ -218,9 +223,9 @@ _WORKERS: OrderedDict[tuple[str, str], Worker] = OrderedDict()
 
 
 def _worker(subject: Subject, profile: Profile) -> Worker:
-    """The living worker of the two; of all workers the last used ones are kept."""
+    """The worker of the two; of all workers the last used ones are kept."""
     key = (subject.text, profile.name)
-    if key in _WORKERS and not _WORKERS[key].alive:
+    if key in _WORKERS and not _WORKERS[key].usable:
         _WORKERS.pop(key).close()
     if key not in _WORKERS:
         _WORKERS[key] = Worker(profile)

@@ -100,6 +100,12 @@ def test_a_worker_that_crashes_dies_or_hangs_is_replaced(
     assert launch(fickle, PROFILE, asked()).hardware["pid"] != pid
 
 
+def test_a_worker_that_has_grown_too_large_is_replaced(fickle, monkeypatch):
+    pid = launch(fickle, PROFILE, asked()).hardware["pid"]
+    monkeypatch.setattr(door, "LARGEST", 1.0)
+    assert launch(fickle, PROFILE, asked()).hardware["pid"] != pid
+
+
 def test_only_so_many_workers_live_at_a_time(fickle, monkeypatch):
     monkeypatch.setattr(door, "KEPT", 1)
     other = PROFILES["cpu-x2"]
