@@ -98,7 +98,8 @@ def record_of(path: Path) -> FileRecord:
 
 def _read_manifest(folder: Path) -> Manifest:
     if not folder.is_dir():
-        raise CheckpointError(folder, "no such folder")
+        what = "is a file, not a folder" if folder.exists() else "no such folder"
+        raise CheckpointError(folder, what)
     if not any(folder.iterdir()):
         raise CheckpointError(folder, "the folder is empty")
     if not (folder / MANIFEST).is_file():

@@ -64,6 +64,12 @@ def columns_of(
                 f"--{flag} {column}: no such column in {source}; "
                 f"it has: {', '.join(names)}."
             )
+    if len(names) == 1:
+        other = " Columns are separated by commas." * (";" in names[0])
+        raise InputError(
+            f"{source}: has one column ({names[0]}), and two are needed: a text and "
+            f"its summary.{other}"
+        )
     if text == summary:
         raise InputError(
             f"{source}: text and summary are both column {text!r}; it has: "

@@ -245,14 +245,16 @@ class Record:
         say(f"step {step}/{self.plan.total_steps}  {shown}")
 
     def train_metrics(self, rows: int) -> dict[str, float]:
-        """What train_results.json says; the times are those of this process's steps."""
+        """What train_results.json says; times are of this process's steps, if any."""
         metrics = {
             "epoch": self.plan.epoch_at(self.next_step),
             "train_samples": rows,
         }
         if self.steps:
-            new = self.steps[self._before :]
-            done, seconds = len(new), max(self.clock.elapsed(), 1e-9)
+            new, seconds = self.steps[self._before :], self.clock.elapsed()
+            if not new:  # nothing was left to train
+                new, seconds = self.steps, sum(step.seconds for step in self.steps)
+            done, seconds = len(new), max(seconds, 1e-9)
             passed = sum(self.plan.rows_of(step.step) for step in new)
             metrics |= {
                 "train_loss": sum(step.loss for step in self.steps) / len(self.steps),

@@ -179,7 +179,7 @@ def test_folders_that_are_no_checkpoint_say_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for name, what in [
         ("absent", "no such folder"),
-        ("file", "no such folder"),
+        ("file", "is a file, not a folder"),
         ("empty", "the folder is empty"),
         ("foreign", "has no manifest.json, so it is no checkpoint of these trainers"),
     ]:

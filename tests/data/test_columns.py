@@ -11,6 +11,7 @@ from transformers import AutoTokenizer
 
 from fixtures.models import tiny_t5
 from reference_trainers import InputError, TrainingSpec
+from reference_trainers.data.columns import check_columns
 from reference_trainers.data.rows import load_rows
 
 
@@ -48,3 +49,15 @@ def test_a_column_that_a_later_split_lacks_is_named(
     other = written(tmp_path / "validation.csv", "article", "summary")
     with pytest.raises(InputError, match=r"text: no such column in .*validation.csv"):
         load_rows(spec(train, other), tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [("text", "has one column"), ("text;summary", "separated by commas")],
+)
+def test_a_file_of_one_column_is_refused(
+    tmp_path: Path, header: str, said: str
+) -> None:
+    file = written(tmp_path / "rows.csv", header)
+    with pytest.raises(InputError, match=said):
+        check_columns(spec(file, file))

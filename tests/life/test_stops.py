@@ -142,7 +142,12 @@ def test_what_was_trained_is_saved_though_no_checkpoint_was_asked_for(
     assert (life.folder / "checkpoint-4").is_dir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(NumpyBackend, "evaluate", lambda *_: (1.0, 1))
-        assert life.run(**flags).resumed_at == 4
+        report = life.run(**flags)
+    assert report.resumed_at == 4
+    # Nothing was trained now: the times are those of the steps there are
+    seconds = sum(step.seconds for step in report.steps)
+    assert report.metrics["train_runtime"] == pytest.approx(seconds, abs=1e-4)
+    assert report.metrics["train_steps_per_second"] > 0
 
 
 def test_a_stopped_evaluation_alone_writes_nothing(life: Life, signals: Any) -> None:
