@@ -22,7 +22,7 @@ from conformance.profiles import ALL, EXACT
 from conformance.runs import Finished, Runs
 from reference_trainers import RunReport, flags_of_dict, verify_checkpoint
 
-PATIENCE = 240.0  # seconds that a process may take to reach its next checkpoint
+PATIENCE = 480.0  # seconds that a process may take to reach its next checkpoint
 
 
 class Victim:
