@@ -72,9 +72,8 @@ setup: $(READY)
 
 $(READY): pyproject.toml constraints/cpu.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --no-compile --constraint constraints/cpu.txt \
+	$(BIN)/python -m pip install --constraint constraints/cpu.txt \
 		--editable ".[$(EXTRAS)]"
-	-$(BIN)/python -m compileall -qq -j 0 .venv/lib  # pip compiles on one core
 	touch $@
 
 clean:
