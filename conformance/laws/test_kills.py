@@ -11,6 +11,7 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ class Victim:
     """One command that is started, killed and started again."""
 
     def __init__(self, run: Runs, folder: Path, steps: int):
+        self.process: subprocess.Popen | None = None
         changed = {"max_steps": steps, "output_dir": str(folder)}
         self.run = run
         self.folder = folder
@@ -39,7 +41,15 @@ class Victim:
         """`die_at`: the file operation to die at; 0: none."""
         with open(self.log, "ab") as log:
             run = self.run
-            return process_of(run.subject, run.profile, self.arguments, log, die_at)
+            self.process = process_of(
+                run.subject, run.profile, self.arguments, log, die_at
+            )
+        return self.process
+
+    def end(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
 
     def said(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
@@ -67,15 +77,32 @@ class Victim:
         return Finished(RunReport.read(self.folder), self.folder)
 
 
+@pytest.fixture
+def victims(run: Runs) -> Iterator[Callable[[Path, int], Victim]]:
+    """Makes them; none is left running by a law that fails."""
+    made: list[Victim] = []
+
+    def victim(folder: Path, steps: int) -> Victim:
+        made.append(Victim(run, folder, steps))
+        return made[-1]
+
+    yield victim
+    for each in made:
+        each.end()
+
+
 @law("kills.anywhere", profiles=EXACT)
 def test_killed_run_ends_as_if_never_killed(
-    run: Runs, tmp_path: Path, request: pytest.FixtureRequest
+    run: Runs,
+    victims: Callable[[Path, int], Victim],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     """SIGKILL at any instant, inside a write too: the run that resumes is the same."""
     kills = request.config.getoption("--kills")
     steps = 20 + 10 * kills
     whole = run(**flags(run) | {"max_steps": steps, "save_steps": steps})
-    victim = Victim(run, tmp_path / "killed", steps)
+    victim = victims(tmp_path / "killed", steps)
     name = run.subject.text
     chance = random.Random(f"{name} {kills}")
     for number in range(kills):
@@ -99,10 +126,12 @@ def test_killed_run_ends_as_if_never_killed(
 
 
 @law("kills.signals", profiles=ALL)
-def test_a_stopped_run_saves_and_says_how_to_resume(run: Runs, tmp_path: Path) -> None:
+def test_a_stopped_run_saves_and_says_how_to_resume(
+    victims: Callable[[Path, int], Victim], tmp_path: Path
+) -> None:
     """SIGTERM ends the step, saves, and exits with 128 + the signal."""
     # tests/life/test_stops.py sends it, and the others, at every turn of a run
-    victim = Victim(run, tmp_path / "stopped", steps=100_000)
+    victim = victims(tmp_path / "stopped", 100_000)
     process = victim.start()
     victim.wait_for_a_checkpoint(process)
     process.send_signal(signal.SIGTERM)
