@@ -22,11 +22,9 @@ def permitted(scores, tokens, length, settings: GenerationSettings):
     if settings.min_length:
         early = one_of(ids, settings.eos_token_ids) & (length < settings.min_length)
         scores = jnp.where(early, none, scores)
-    first, last = settings.forced_bos_token_id, settings.forced_eos_token_id
-    for place, token in ((1, first), (settings.max_length - 1, last)):
-        if token is not None:
-            only = jnp.where(ids == token, jnp.float32(0), none)
-            scores = jnp.where(length == place, only, scores)
+    for place, token in settings.forced:
+        only = jnp.where(ids == token, jnp.float32(0), none)
+        scores = jnp.where(length == place, only, scores)
     if settings.suppress_tokens:
         scores = jnp.where(one_of(ids, settings.suppress_tokens), none, scores)
     return scores

@@ -48,6 +48,13 @@ class GenerationSettings:
     """Never an end token alone: transformers lets it be said all the same."""
     suppress_tokens: tuple[int, ...] = ()
 
+    @property
+    def forced(self) -> list[tuple[int, int]]:
+        """Places in an answer, and the only token that may stand there."""
+        first, last = self.forced_bos_token_id, self.forced_eos_token_id
+        places = ((1, first), (self.max_length - 1, last))
+        return [(place, token) for place, token in places if token is not None]
+
 
 # What a generation config may say beside `GenerationSettings`: the flags decide the
 # length (or max_new_tokens does), a cache changes no token, and the rest tells where

@@ -23,11 +23,9 @@ def permitted(scores, tokens, length, settings: GenerationSettings):
     if settings.min_length:
         early = one_of(ids, settings.eos_token_ids) & (length < settings.min_length)
         scores = tf.where(early, none, scores)
-    first, last = settings.forced_bos_token_id, settings.forced_eos_token_id
-    for place, token in ((1, first), (settings.max_length - 1, last)):
-        if token is not None:
-            only = tf.where(ids == token, 0.0, none)
-            scores = tf.where(length == place, only, scores)
+    for place, token in settings.forced:
+        only = tf.where(ids == token, 0.0, none)
+        scores = tf.where(length == place, only, scores)
     if settings.suppress_tokens:
         scores = tf.where(one_of(ids, settings.suppress_tokens), none, scores)
     return scores
