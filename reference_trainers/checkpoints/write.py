@@ -183,7 +183,6 @@ class Saver:
         self.newest_step = resumed.step if resumed else 0
         self.warnings: list[str] = []
         self._resumed = resumed
-        self._resumed_from = resumed.folder if resumed else None
         self._replaced = False
 
     def save(self, backend: Backend, record: Record) -> None:
@@ -227,9 +226,11 @@ class Saver:
         """
         if self._replaced:
             return
-        ours = {path.resolve() for path in (self._resumed_from, *kept) if path}
-        anew = self.spec.overwrite_output_dir
-        start = self._resumed.step if self._resumed else -1
+        ours = {path.resolve() for path in kept if path}
+        anew, start = self.spec.overwrite_output_dir, -1
+        if self._resumed is not None:
+            ours.add(self._resumed.folder.resolve())
+            start = self._resumed.step
         doomed = [
             path.name
             for step, path in checkpoints(self.folder)
