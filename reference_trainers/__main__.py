@@ -1,4 +1,4 @@
-"""Runs or lists trainers: ``python -m reference_trainers run | list``."""
+"""Runs or lists trainers, or pushes: `python -m reference_trainers run|list|push`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from reference_trainers import cli
-from reference_trainers.errors import InputError
+from reference_trainers.errors import InputError, TrainingStopped
 from reference_trainers.registry import find_trainer, listed
+from reference_trainers.spec_rules import kinds
 
 PROGRAM = "python -m reference_trainers"
 TRAINER_HELP = "One that `list` shows, or package.module:attribute of your own."
@@ -26,12 +28,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run(arguments[1:])
         if first.startswith("-") and first not in ("-h", "--help"):
             return run(arguments)  # the word was not always needed
-        if first not in ("-h", "--help", "list"):
-            raise InputError(f"{first}: no such command; there are: run, list.")
-        list_trainers(_parser().parse_args(arguments).json)
+        if first not in ("-h", "--help", "list", "push"):
+            raise InputError(f"{first}: no such command; there are: run, list, push.")
+        asked = vars(_parser().parse_args(arguments))
+        asked.pop("traceback", None)
+        if first == "push":
+            return push(**asked)
+        list_trainers(asked["json"])
         return 0
     except InputError as error:
         return cli.refused(error, "--traceback" in arguments)
+    except TrainingStopped as stopped:
+        print(stopped, file=sys.stderr)
+        return stopped.exit_status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,7 +53,19 @@ def _parser() -> argparse.ArgumentParser:
         "list", help="list the trainers that are installed", allow_abbrev=False
     )
     shown.add_argument("--json", action="store_true", help="for programs")
+    cli.add_push(commands)
     return parser
+
+
+def push(output_dir: str, **texts: str) -> int:
+    """Pushes what a run left in a folder."""
+    from reference_trainers.hub.sharing import push_folder  # here: it needs numpy
+
+    flags = {name: kinds()[name].read(text) for name, text in texts.items()}
+    report = push_folder(Path(output_dir).expanduser(), **flags)
+    if report.push is not None and report.push["problem"] is None:
+        print(report.push["url"])
+    return cli.pushed_or_told(report)
 
 
 def run(arguments: list[str]) -> int:

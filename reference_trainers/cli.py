@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from reference_trainers import old_flags
 from reference_trainers.errors import InputError, TrainingStopped, sentence_of
-from reference_trainers.flags import GROUPS
+from reference_trainers.flags import GROUPS, HubFlags
 from reference_trainers.spec import TrainingSpec
 from reference_trainers.spec_rules import kinds
 
 if TYPE_CHECKING:
     from reference_trainers.protocols import Trainer
+    from reference_trainers.results import RunReport
 
 FILE_ENDINGS = (".json", ".yaml", ".yml")
 TRACEBACK_HELP = "After an error, show where in the code it came from."
@@ -147,6 +148,21 @@ def parser(program: str | None = None) -> argparse.ArgumentParser:
     return made
 
 
+def add_push(commands: Any) -> None:
+    """The command that pushes what a run left, with the flags of the Hub."""
+    pushed = commands.add_parser(
+        "push",
+        help="push what a run left in its output folder",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    pushed.add_argument("output_dir", help="the folder")
+    pushed.add_argument("--traceback", action="store_true", help=TRACEBACK_HELP)
+    for flag in fields(HubFlags):
+        if flag.name not in ("push_to_hub", "hub_strategy"):
+            _add(pushed, flag.name, flag.default, flag.metadata)
+
+
 def _add(section: Any, name: str, default: Any, facts: Mapping[str, Any]) -> None:
     kind = kinds()[name]
     said = facts["help"]
@@ -194,7 +210,8 @@ def main(
     arguments: Sequence[str] | None = None,
     program: str | None = None,
 ) -> int:
-    """Runs a command line; the exit status: 0, 2 for bad input, 128 + a signal."""
+    """Runs a command line; the exit status: 0, 2 for bad input, 3 where the
+    result was not pushed, 128 + a signal."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     # From training on, a run has its own way, which saves what is finished
     signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -220,7 +237,20 @@ def main(
     from reference_trainers.results import json_text  # here: it needs numpy
 
     sys.stdout.write(json_text(report.metrics))
-    return 0
+    return pushed_or_told(report)
+
+
+def pushed_or_told(report: RunReport) -> int:
+    """The exit status of a run that has ended well: 3 where its push did not."""
+    if report.push is None or report.push["problem"] is None:
+        return 0
+    folder = report.spec["output_dir"]
+    print(
+        f"{folder} is whole, but was not pushed: {report.push['problem']}\n"
+        f"To push it: python -m reference_trainers push {folder}",
+        file=sys.stderr,
+    )
+    return 3
 
 
 def refused(error: InputError, with_traceback: bool = False) -> int:

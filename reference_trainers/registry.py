@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 from reference_trainers.data.columns import check_columns
 from reference_trainers.data.files import check_files
 from reference_trainers.errors import InputError, sentence_of
-from reference_trainers.flags import HubFlags
 from reference_trainers.report.stderr import import_noise_kept_off_stderr
 from reference_trainers.spec import TrainingSpec
 
@@ -34,8 +33,7 @@ if TYPE_CHECKING:
 GROUP = "reference_trainers.trainers"
 ORACLE = "pytorch"  # transformers' own model and Trainer
 NOT_YET = {
-    name: f"--{name}: not supported yet; leave it out."
-    for name in ("fp16", "tpu", *(flag.name for flag in fields(HubFlags)))
+    name: f"--{name}: not supported yet; leave it out." for name in ("fp16", "tpu")
 }
 
 

@@ -90,6 +90,9 @@ class RunReport:
     added: list[dict[str, Any]] = field(default_factory=list)
     """Evaluations that a later run added: its trainer, the hash of its spec, the flags
     in which that differs from `spec`, and the names of its metrics."""
+    push: dict[str, Any] | None = None
+    """How the result was pushed: repository, url and commit, or the problem; and the
+    same of each checkpoint that was, as `earlier`."""
     warnings: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     """Every file written, relative to the output folder."""

@@ -1,8 +1,8 @@
 """The life of a run, once for all trainers, from top to bottom.
 
 claim the folder -> decide how it starts -> model and rows -> train -> evaluate ->
-predict -> publish. Everything is written into a stage first: a run that fails leaves
-the output folder as it found it, but for whole checkpoints.
+predict -> publish -> push. Everything is written into a stage first: a run that fails
+leaves the output folder as it found it, but for whole checkpoints.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from reference_trainers.folder import (
     publish,
     write_errors_told,
 )
+from reference_trainers.hub.sharing import Sharing, check_sharing
 from reference_trainers.models.source import ModelSource, load_model
 from reference_trainers.protocols import Backend
 from reference_trainers.recipe.plan import Plan, plan_of
@@ -81,6 +82,7 @@ def run(name: str, backend_class: BackendClass, spec: TrainingSpec) -> RunReport
     with claimed(output_folder(spec)) as claim:
         start = start_of(spec, claim)
         tell(start.warnings)
+        repository = check_sharing(spec, claim.report)
 
         # ---- model and rows ----------------------------------------------------------
         source = load_model(spec)
@@ -88,17 +90,22 @@ def run(name: str, backend_class: BackendClass, spec: TrainingSpec) -> RunReport
         require_room(spec, claim, source)
         splits = load_rows(spec, source.tokenizer)
         backend = load_backend(backend_class, spec, source, start)
-        with stop_signals() as stopping:
+        with (
+            stop_signals() as stopping,
+            Sharing(spec, repository, stopping.exit_status) as sharing,
+        ):
             settings = evaluation_settings(spec, source, backend, stopping.exit_status)
             ready = Ready(
-                spec, claim, start, source, splits, backend, settings, stopping
+                *(spec, claim, start, source, splits),
+                *(backend, settings, stopping, sharing),
             )
 
             # ---- train, evaluate, predict --------------------------------------------
             training = train(ready) if spec.do_train else Training()
             earlier = start.published if training.hooks is None else None
             if earlier is not None and is_told(earlier, spec, splits):
-                return earlier  # nothing was left to do
+                # nothing else was left to do
+                return sharing.finished(claim.folder, earlier)
             with write_errors_told(claim.folder):
                 metrics = {**training.metrics, **judge(ready, training)}
 
@@ -109,7 +116,7 @@ def run(name: str, backend_class: BackendClass, spec: TrainingSpec) -> RunReport
                     report = report_of(name, ready, training, metrics)
                     describe(report, splits, backend)
                 publish_results(ready, training, report)
-            return report
+                return sharing.finished(claim.folder, report)
 
 
 def load_backend(
@@ -139,6 +146,7 @@ class Ready:
     backend: Backend
     settings: EvaluationSettings
     stopping: StopRequest
+    sharing: Sharing
 
 
 @dataclass(frozen=True)
@@ -202,6 +210,7 @@ def hooks_of(ready: Ready, plan: Plan, identity: Mapping[str, Any]) -> RunHooks:
         record,
         saver,
         ready.stopping,
+        ready.sharing,
         partial(judge_validation, ready),
     )
 

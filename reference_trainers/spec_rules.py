@@ -13,7 +13,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from reference_trainers.errors import InputError
-from reference_trainers.flags import GROUPS, GenerationFlags
+from reference_trainers.flags import GROUPS, GenerationFlags, HubFlags
 
 if TYPE_CHECKING:
     from reference_trainers.spec import TrainingSpec
@@ -96,6 +96,7 @@ def check(spec: TrainingSpec) -> None:
         _check_value(flag.name, getattr(spec, flag.name), flag.metadata)
     _check_run(spec)
     _check_sources(spec)
+    _check_sharing(spec)
     _check_steps(spec)
     _check_effects(spec)
     if spec.load_best_model_at_end:
@@ -142,6 +143,25 @@ def _check_run(spec: TrainingSpec) -> None:
         )
 
 
+def _check_sharing(spec: TrainingSpec) -> None:
+    name = spec.push_to_hub_model_id
+    if name and spec.hub_model_id:
+        raise InputError(
+            "--push_to_hub_model_id and --hub_model_id name two repositories: give one."
+        )
+    if name and "/" in name:
+        raise InputError(
+            f"--push_to_hub_model_id {name}: is a name in your own namespace; "
+            "give OWNER/NAME by --hub_model_id."
+        )
+    checkpoints = spec.hub_strategy in ("checkpoint", "all_checkpoints")
+    if checkpoints and spec.save_strategy == "no":
+        raise InputError(
+            f"--hub_strategy {spec.hub_strategy}: there are no checkpoints with "
+            "--save_strategy no."
+        )
+
+
 def _check_sources(spec: TrainingSpec) -> None:
     if spec.model_type is not None and spec.model_name_or_path is not None:
         raise InputError(
@@ -170,7 +190,9 @@ def _check_effects(spec: TrainingSpec) -> None:
     """Refuses a flag that changes nothing beside the others: it was meant to."""
     generation = [flag.name for flag in fields(GenerationFlags)]
     best = ["metric_for_best_model", "greater_is_better"]
+    hub = [flag.name for flag in fields(HubFlags) if flag.name != "push_to_hub"]
     for names, needs, given in (
+        (hub, "--push_to_hub", spec.push_to_hub),
         (generation, "--predict_with_generate", spec.predict_with_generate),
         (best, "--load_best_model_at_end", spec.load_best_model_at_end),
         (["eval_steps"], "--eval_strategy steps", spec.eval_strategy == "steps"),

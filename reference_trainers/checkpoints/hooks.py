@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 from reference_trainers.checkpoints.keep import sound
@@ -26,6 +27,14 @@ class Stopping(Protocol):
     def leave_by(self, leave: Callable[[], str] | None) -> None: ...
 
 
+class Pushes(Protocol):
+    """What of `hub.sharing.Sharing` training has to do with."""
+
+    def wait(self) -> None: ...
+
+    def saved(self, checkpoint: Path, step: int) -> None: ...
+
+
 class RunHooks:
     """`Hooks` of a run."""
 
@@ -35,6 +44,7 @@ class RunHooks:
         record: Record,
         saver: Saver,
         stopping: Stopping,
+        sharing: Pushes,
         judge: Callable[[], dict[str, Any]],
     ):
         """`judge` evaluates the validation rows; it returns their metrics."""
@@ -45,6 +55,7 @@ class RunHooks:
         self.record_ = record
         self.saver = saver
         self.stopping = stopping
+        self.sharing = sharing
         self.judge = judge
         stopping.leave_by(self.leave)
 
@@ -100,7 +111,10 @@ class RunHooks:
     def save(self) -> None:
         self.read()
         with self.record_.clock.paused():
+            self.sharing.wait()  # what is being pushed must not be rotated away
             self.saver.save(self.backend, self.record_)
+            if self.saver.newest and self.saver.newest_step == self.record_.next_step:
+                self.sharing.saved(self.saver.newest, self.saver.newest_step)
         self.stopping.leave_by(self.leave)  # nothing would be lost
 
     def catch_up(self, plan: Plan) -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from huggingface_hub import snapshot_download
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from reference_trainers.errors import InputError, sentence_of
 from reference_trainers.files import files_in
+from reference_trainers.models.download import folder_of
 from reference_trainers.models.generation import (
     length_warnings,
     read_generation_config,
@@ -32,8 +32,6 @@ from reference_trainers.models.weights import (
 from reference_trainers.recipe.plan import Padding
 from reference_trainers.spec import TrainingSpec
 
-# What a seq2seq model needs; the pickled weights beside it stay where they are
-DOWNLOADED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 # One of them at least; without any, transformers makes up an empty tokenizer
 TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "spiece.model", "vocab.json"),
@@ -143,7 +141,7 @@ def load_model(spec: TrainingSpec) -> ModelSource:
     if spec.model_name_or_path is None:
         return _from_scratch(spec)
     flag = f"--model_name_or_path {spec.model_name_or_path}"
-    folder = _folder_of(spec.model_name_or_path, flag, spec)
+    folder = folder_of(spec.model_name_or_path, flag, spec)
     config = _config(spec.config_name, spec) if spec.config_name else None
     config = config or _read(AutoConfig, folder, flag, spec)
     if not getattr(config, "is_encoder_decoder", False):
@@ -225,40 +223,15 @@ def _require_positions(spec: TrainingSpec, config: Any, flag: str) -> None:
             )
 
 
-def _folder_of(name: str, flag: str, spec: TrainingSpec) -> Path:
-    """A local folder as it is; a Hub name after its download."""
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path
-    if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise InputError(f"{flag}: no such folder.")
-    patterns = [*DOWNLOADED, "*.py"] if spec.trust_remote_code else DOWNLOADED
-    try:
-        return Path(
-            snapshot_download(
-                name,
-                revision=spec.model_revision,
-                cache_dir=spec.cache_dir,
-                token=spec.token,
-                allow_patterns=patterns,
-            )
-        )
-    except Exception as error:  # the Hub's client raises its HTTP library's errors too
-        raise InputError(
-            f"{flag}: neither a folder nor a model that the Hub gave: "
-            f"{sentence_of(error)}"
-        ) from error
-
-
 def _config(name: str, spec: TrainingSpec) -> Any:
     flag = f"--config_name {name}"
-    return _read(AutoConfig, _folder_of(name, flag, spec), flag, spec)
+    return _read(AutoConfig, folder_of(name, flag, spec), flag, spec)
 
 
 def _tokenizer(spec: TrainingSpec, folder: Path, flag: str) -> Any:
     if spec.tokenizer_name:
         flag = f"--tokenizer_name {spec.tokenizer_name}"
-        folder = _folder_of(spec.tokenizer_name, flag, spec)
+        folder = folder_of(spec.tokenizer_name, flag, spec)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise InputError(f"{flag}: holds no tokenizer; name one by --tokenizer_name.")
     return _read(AutoTokenizer, folder, flag, spec)

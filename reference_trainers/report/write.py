@@ -9,9 +9,11 @@ from typing import Any
 
 from reference_trainers.data.tokens import Split
 from reference_trainers.files import files_in, write_json
+from reference_trainers.flags import HubFlags
 from reference_trainers.protocols import Backend
-from reference_trainers.report.card import model_card
+from reference_trainers.report.card import LOSS_PLOT, model_card
 from reference_trainers.report.machine import hardware, peak_memory, versions
+from reference_trainers.report.plot import plot_loss
 from reference_trainers.results import (
     PREDICTIONS_FILE,
     PREDICTIONS_JSONL,
@@ -28,6 +30,7 @@ UNTOLD = {
     "overwrite_output_dir",
     "resume_from_checkpoint",
     *ACTIONS.values(),
+    *(flag.name for flag in fields(HubFlags)),
 }
 
 
@@ -36,7 +39,7 @@ def result_names(spec: TrainingSpec) -> set[str]:
     acts = [name for name, flag in ACTIONS.items() if getattr(spec, flag)]
     names = {ALL_RESULTS, REPORT_FILE, *(f"{name}_results.json" for name in acts)}
     if spec.do_train:
-        names |= {CARD, STATE}
+        names |= {CARD, STATE, *([LOSS_PLOT] if spec.push_to_hub else [])}
     if spec.do_predict and spec.predict_with_generate:
         names |= {PREDICTIONS_FILE, PREDICTIONS_JSONL}
     return names
@@ -91,7 +94,8 @@ def is_told(
         name in earlier.splits and earlier.splits[name].digest == split.report.digest
         for name, split in splits.items()
     )
-    return same_rows and result_names(spec) <= {*earlier.files}
+    needed = result_names(spec) - {LOSS_PLOT}
+    return same_rows and needed <= {*earlier.files}
 
 
 def changed_flags(earlier: RunReport, spec: TrainingSpec) -> dict[str, Any]:
@@ -127,7 +131,8 @@ def write_results(stage: Path, report: RunReport) -> None:
             write_json(stage / f"{name}_results.json", own)
     write_json(stage / ALL_RESULTS, report.metrics)
     if report.model_step is not None:
-        card = model_card(TrainingSpec(**report.spec), report.trainer, report.metrics)
-        (stage / CARD).write_text(card, encoding="utf-8")
+        (stage / CARD).write_text(model_card(report), encoding="utf-8")
+        if report.spec["push_to_hub"]:
+            plot_loss(report, stage / LOSS_PLOT)
     report.files = sorted({*report.files, *files_in(stage), REPORT_FILE})
     (stage / REPORT_FILE).write_text(report.as_json(), encoding="utf-8")

@@ -1,0 +1,126 @@
+"""Laws of sharing: a push is whole, made once, and never at the price of the run.
+
+tests/hub has the rest of it, with a backend in numpy: every fault of the Hub is in code
+that all trainers share. With `--law hub.faults` each trainer meets each.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from conformance.launch import environment_of
+from conformance.law import law
+from conformance.profiles import CPU
+from conformance.runs import Runs
+from fixtures.hub import Fault, Hub
+from reference_trainers import InputError, RunReport
+
+COMMIT = "POST .*/commit/"
+FAULTS = {
+    "500": Fault(COMMIT, status=500),
+    "429": Fault(COMMIT, status=429),
+    "reset": Fault("PUT", reset_after=1000, times=None),
+    "spoiled": Fault("PUT", spoiled=True, times=None),
+    "hangs": Fault(COMMIT, delay=3600),
+    "answer-lost": Fault(COMMIT, answer_lost=True),
+    "goes-down": Fault(COMMIT, reset_after=0, times=None),
+}
+
+
+@pytest.fixture
+def hub(run: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub that the pushes of this process go to, as `user`."""
+    refused = run.subject.refuses.get("push_to_hub")
+    if refused:
+        pytest.skip(f"not run: {refused}")
+    with Hub(tmp_path / "hub") as running:
+        for name, value in running.environment(tmp_path / "home", "hf_writes").items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+def titles(hub: Hub, name: str) -> list[str]:
+    """Of the commits that were pushed, oldest first."""
+    return [commit.said()["title"] for commit in hub.commits(name)[1:]]
+
+
+def assert_is_there(hub: Hub, name: str, folder: Path) -> None:
+    """The repository holds what the report lists, and nothing else."""
+    report = RunReport.read(folder)
+    found = hub.files(name)
+    assert {*found} == {".gitattributes", *report.files}
+    assert found["run_report.json"] == replace(report, push=None).as_json().encode()
+    for file in {*report.files} - {"run_report.json"}:
+        assert found[file] == (folder / file).read_bytes(), file
+
+
+@law("hub.one-commit", profiles=CPU)
+def test_a_run_is_one_commit(run: Runs, hub: Hub, tmp_path: Path) -> None:
+    """What a run wrote is pushed in one commit; pushed again it makes none."""
+    flags = {"push_to_hub": True, "hub_strategy": "end", "do_eval": True}
+    report = run.into(tmp_path / "mine", **flags).report
+    assert report.push is not None and report.push["problem"] is None, report.push
+    assert report.push["repository"] == "user/mine"
+    run.into(tmp_path / "mine", **flags)
+    assert titles(hub, "user/mine") == ["End of training"]
+    assert_is_there(hub, "user/mine", tmp_path / "mine")
+
+
+@law("hub.saves", profiles=CPU)
+def test_each_save_is_a_commit(run: Runs, hub: Hub, tmp_path: Path) -> None:
+    """Every save is a commit, in order, and one that fails is made up for."""
+    hub.faults.append(Fault(COMMIT, status=500, nth=2))
+    made = run.into(
+        tmp_path / "mine",
+        push_to_hub=True,
+        hub_strategy="checkpoint",
+        save_strategy="steps",
+        save_steps=2,
+        max_steps=6,
+    )
+    saves = [f"Training in progress, step {step}" for step in (2, 6)]
+    assert titles(hub, "user/mine") == [*saves, "End of training"]
+    assert made.report.push is not None
+    problems = [push["problem"] is not None for push in made.report.push["earlier"]]
+    assert problems == [False, True, False]
+    found = hub.files("user/mine")
+    for path in (tmp_path / "mine" / "checkpoint-6").iterdir():
+        assert found[f"last-checkpoint/{path.name}"] == path.read_bytes(), path.name
+
+
+@law("hub.faults", profiles=CPU)
+@pytest.mark.parametrize("what", FAULTS)
+def test_a_push_that_fails_costs_nothing(
+    run: Runs, hub: Hub, tmp_path: Path, what: str, request: pytest.FixtureRequest
+) -> None:
+    """A push that fails leaves the output whole, and is made up for by one command."""
+    asked = "hub.faults" in (request.config.getoption("--law") or ())
+    if not asked and what != "500":
+        pytest.skip("not run: every fault with --law hub.faults")
+    hub.faults.append(replace(FAULTS[what]))
+    folder = tmp_path / "mine"
+    made = run.into(folder, push_to_hub=True, hub_strategy="end")
+    assert made.report.push is not None and made.report.push["problem"]
+    assert made.report.total_steps == len(made.steps)
+    hub.faults.clear()
+    push = [sys.executable, "-m", "reference_trainers", "push", str(folder)]
+    subprocess.run(push, check=True, env=environment_of(run.profile))
+    assert titles(hub, "user/mine") == ["End of training"]
+    assert_is_there(hub, "user/mine", folder)
+
+
+@law("hub.refused", profiles=CPU)
+def test_what_the_hub_would_refuse_is_refused_first(
+    run: Runs, hub: Hub, tmp_path: Path
+) -> None:
+    """A name that is another's is refused before anything is written."""
+    folder = tmp_path / "mine"
+    with pytest.raises(InputError, match="other is not yours"):
+        run.into(folder, push_to_hub=True, hub_model_id="other/theirs")
+    assert not folder.exists()
