@@ -57,6 +57,10 @@ class Claim:
     """What an earlier run published there."""
     warnings: list[str]
 
+    def discard(self) -> None:
+        """Takes the stage away, as the end of the claim does."""
+        shutil.rmtree(self.stage, ignore_errors=True)
+
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[Claim]:
@@ -79,10 +83,11 @@ def claimed(folder: Path) -> Iterator[Claim]:
             raise InputError(
                 f"--output_dir {folder}: cannot be written: {error.strerror}."
             ) from error
+        claim = Claim(folder, stage, occupied, RunReport.find(folder), lock.warnings)
         try:
-            yield Claim(folder, stage, occupied, RunReport.find(folder), lock.warnings)
+            yield claim
         finally:
-            shutil.rmtree(stage, ignore_errors=True)
+            claim.discard()
             for path in missing:  # the innermost first; one that holds results stays
                 if path.is_dir() and not any(path.iterdir()):
                     path.rmdir()

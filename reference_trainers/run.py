@@ -91,7 +91,7 @@ def run(name: str, backend_class: BackendClass, spec: TrainingSpec) -> RunReport
         splits = load_rows(spec, source.tokenizer)
         backend = load_backend(backend_class, spec, source, start)
         with (
-            stop_signals() as stopping,
+            stop_signals(claim.discard) as stopping,
             Sharing(spec, repository, stopping.exit_status) as sharing,
         ):
             settings = evaluation_settings(spec, source, backend, stopping.exit_status)

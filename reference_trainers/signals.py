@@ -18,8 +18,9 @@ PATIENCE = 10.0  # seconds; schedulers give 30 in all, and saving takes some of 
 class StopRequest:
     """Whether a signal has asked the run to stop."""
 
-    def __init__(self) -> None:
+    def __init__(self, discard: Callable[[], None]) -> None:
         self.signal: signal.Signals | None = None
+        self._discard = discard
         self._leave: Callable[[], str] | None = None
         self._leaving = threading.Lock()
 
@@ -51,14 +52,20 @@ class StopRequest:
             with self._leaving:
                 if self._leave is not None:
                     say(self._leave())
+                    self._discard()
                     sys.stderr.flush()
                     os._exit(128 + number)
 
 
 @contextmanager
-def stop_signals() -> Iterator[StopRequest]:
-    """While inside, a signal asks the run to stop, and does nothing else."""
-    request = StopRequest()
+def stop_signals(
+    discard: Callable[[], None] = lambda: None,
+) -> Iterator[StopRequest]:
+    """While inside, a signal asks the run to stop, and does nothing else.
+
+    `discard` takes away what is unfinished where the process must end at once.
+    """
+    request = StopRequest(discard)
     if threading.current_thread() is not threading.main_thread():
         yield request  # Python handles signals in its main thread only
         return

@@ -60,7 +60,6 @@ def test_nothing_given_is_every_default():
         ("no_cuda", "use_cpu", "true"),
         ("max_train_steps", "max_steps", "7"),
         ("num_warmup_steps", "warmup_steps", "3"),
-        ("push_to_hub_token", "hub_token", "hf_x"),
         ("tpu_name", "tpu", "somewhere"),
         ("max_val_samples", "max_eval_samples", "5"),
         ("per_gpu_eval_batch_size", "per_device_eval_batch_size", "2"),
@@ -73,6 +72,11 @@ def test_both_spellings_of_a_flag_are_one(old, new, value):
 def test_the_beams_of_transformers_arguments_are_ours():
     given = ["--predict_with_generate", "--generation_num_beams", "2"]
     assert parse(given).num_beams == 2
+
+
+def test_the_token_of_transformers_arguments_is_ours():
+    given = ["--push_to_hub", "--push_to_hub_token", "hf_x"]
+    assert parse(given).hub_token == "hf_x"
 
 
 def test_dashes_are_underscores():

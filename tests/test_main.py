@@ -36,7 +36,7 @@ def test_a_trainer_must_be_named(capsys, arguments):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["fly"], "fly: no such command; there are: run, list."),
+        (["fly"], "fly: no such command; there are: run, list, push."),
         (["list", "--jso"], "unrecognized arguments: --jso. See -h."),
         (["run", "--trainer", "nobody"], "--trainer nobody: no such trainer"),
     ],

@@ -82,7 +82,7 @@ def test_every_flag_has_a_default_and_a_meaning():
 
 
 def test_secrets_are_not_printed():
-    spec = TrainingSpec(token="hf_secret", hub_token="hf_secret")
+    spec = TrainingSpec(token="hf_secret", hub_token="hf_secret", push_to_hub=True)
     assert set(SECRETS) == {"token", "hub_token"}
     assert "hf_secret" not in spec.as_yaml() + json.dumps(spec.as_dict())
     assert spec.hash == TrainingSpec().hash

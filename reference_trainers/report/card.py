@@ -14,6 +14,7 @@ from reference_trainers.spec import TrainingSpec
 
 LOSS_PLOT = "loss.png"
 SPLITS = {"eval": "validation", "predict": "test"}
+HOW_IT_BEGAN = ("overwrite_output_dir", "resume_from_checkpoint")  # the end is one
 METRICS = {"loss": "loss"} | dict.fromkeys(
     ("rouge1", "rouge2", "rougeL", "rougeLsum"), "rouge"
 )
@@ -75,6 +76,8 @@ def trained_on(spec: TrainingSpec) -> str:
 def command(trainer: str, spec: TrainingSpec) -> str:
     """What trains this model again: every flag that has not its default."""
     asked = spec.as_dict()
+    for name in HOW_IT_BEGAN:
+        del asked[name]
     lines = [f"python -m reference_trainers run --trainer {trainer}"]
     for flag in fields(spec):
         value = asked.get(flag.name)

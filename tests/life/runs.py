@@ -117,6 +117,7 @@ TIMES = re.compile(
     rb'("seconds"|"compiled"|"resumed_at"|[a-z_]*_runtime"?|[a-z_]*_per_second"?)'
     rb"(:| [|]) [^,|\n]*"
 )
+NAME = re.compile(rb"(?m)^- name: \S+$")  # of the folder, in the card's model index
 MEMORY = re.compile(rb'"peak_memory_bytes": \{[^}]*\}')
 
 
@@ -129,7 +130,7 @@ def untimed(folder: Path) -> dict[str, bytes]:
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         content = path.read_bytes()
         if path.suffix in (".json", ".md"):
-            content = MEMORY.sub(b"", TIMES.sub(b"", content))
+            content = NAME.sub(b"", MEMORY.sub(b"", TIMES.sub(b"", content)))
         if path.name != "manifest.json":
             name = path.relative_to(folder).as_posix()
             found[name] = content.replace(os.fsencode(folder), b"OUTPUT")

@@ -127,6 +127,7 @@ def test_a_call_that_holds_up_a_stop_is_left(
         assert in_child(run, lambda event, path: None) == 128 + signal.SIGTERM
     saved = [path.name for path in life.folder.glob("checkpoint-*")]
     assert len(saved) == (method != "train_step"), saved
+    assert not list(life.folder.glob(".*")), "a stage is left behind"
     life.run(**flags)
     mine, theirs = untimed(life.folder), untimed(whole.folder)
     kept = {name: content for name, content in mine.items() if name in theirs}
