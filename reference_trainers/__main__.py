@@ -60,9 +60,12 @@ def _parser() -> argparse.ArgumentParser:
 def push(output_dir: str, **texts: str) -> int:
     """Pushes what a run left in a folder."""
     from reference_trainers.hub.sharing import push_folder  # here: it needs numpy
+    from reference_trainers.signals import stop_signals
 
     flags = {name: kinds()[name].read(text) for name, text in texts.items()}
-    report = push_folder(Path(output_dir).expanduser(), **flags)
+    folder = Path(output_dir).expanduser()
+    with stop_signals() as stopping:
+        report = push_folder(folder, stopping.exit_status, **flags)
     if report.push is not None and report.push["problem"] is None:
         print(report.push["url"])
     return cli.pushed_or_told(report)

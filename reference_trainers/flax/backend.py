@@ -47,6 +47,7 @@ class FlaxBackend(Backend):
         network = network_of(spec, source)
         self.optimizer = adamw(spec)
         self.train_state = self.placed(parameters(network), 0)
+        self.loss_before = None
         same = self.everywhere
         build = builder(network)
         self.update = jax.jit(
@@ -76,6 +77,9 @@ class FlaxBackend(Backend):
             np.array(batch.target_tokens, self.spec.dtype),
             np.array(learning_rate, self.spec.dtype),
         )
+        # JAX would queue dozens of updates, and a stop or a NaN would wait for them all
+        jax.block_until_ready(self.loss_before)
+        self.loss_before = loss
         return Update(loss, norm)
 
     def evaluate(self, batch: Batch) -> tuple[float, int]:

@@ -31,7 +31,6 @@ from reference_trainers.files import files_in, write_whole
 from reference_trainers.folder import claimed
 from reference_trainers.report.progress import say
 from reference_trainers.results import REPORT_FILE, RunReport
-from reference_trainers.signals import stop_signals
 from reference_trainers.spec import TrainingSpec
 
 ANSWER_SECONDS = 60.0  # to ask whether a push is allowed; and to begin one
@@ -246,11 +245,14 @@ class Sharing:
             say(f"{push.message}: not pushed to {self.repository}: {problem}")
 
 
-def push_folder(folder: Path, **flags: Any) -> RunReport:
+def push_folder(
+    folder: Path, stop: Callable[[], int | None] = lambda: None, **flags: Any
+) -> RunReport:
     """Pushes what a run left in a folder, as the end of that run would have.
 
-    ``flags`` are those of the Hub that are other than the run's. Raises `InputError`
-    where nothing is there to push, or the Hub would refuse it.
+    ``flags`` are those of the Hub that are other than the run's; ``stop`` is as for
+    `Sharing`. Raises `InputError` where nothing is there to push, or the Hub would
+    refuse it.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder.")
@@ -260,8 +262,5 @@ def push_folder(folder: Path, **flags: Any) -> RunReport:
         asked = {"push_to_hub": True, "output_dir": str(folder), **flags}
         spec = TrainingSpec(**{**claim.report.spec, **asked})
         repository = check_sharing(spec, claim.report)
-        with (
-            stop_signals() as stopping,
-            Sharing(spec, repository, stopping.exit_status) as sharing,
-        ):
+        with Sharing(spec, repository, stop) as sharing:
             return sharing.finished(folder, claim.report)

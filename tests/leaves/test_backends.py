@@ -144,6 +144,14 @@ def test_the_first_float32_step_of_flax_is_whole():
     assert np.allclose(step["a.weight"], 1, rtol=0, atol=2e-7)
 
 
+def test_flax_is_one_update_ahead_and_no_more():
+    """A stop waits for what is under way, and JAX alone would queue dozens."""
+    wide = source_of(torch_t5(gated=False, d_model=256, d_ff=1024))
+    backend = backend_class("flax").load(SPEC, wide)
+    made = [backend.train_step(global_batch(step), rate(step)) for step in range(6)]
+    assert [update.loss.is_ready() for update in made[:-1]] == [True] * 5
+
+
 @BOTH
 def test_a_state_resumes_in_another_backend(framework):
     source = source_of(torch_t5(gated=False))
