@@ -79,7 +79,7 @@ class Reader:
             "python": sys.executable,
             "accelerate": str(Path(sys.executable).with_name("accelerate")),
         }
-        for word in shlex.split(command):
+        for word in shlex.split(command.replace("\\\n", " ")):
             if word.startswith("$S/"):
                 words += self.start
             elif word == "path_to_csv_or_jsonlines_file":
