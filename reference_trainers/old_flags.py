@@ -92,7 +92,8 @@ def _meaning(name: str, value: str) -> dict[str, str]:
     if name in ONLY:
         only, why = ONLY[name]
         if value != only and _plain(value) != only:
-            raise InputError(f"--{name} {value}: leave it out; {why}.")
+            asked = f"--{name}" if "auth" in name else f"--{name} {value}"  # a secret
+            raise InputError(f"{asked}: leave it out; {why}.")
     return {}
 
 

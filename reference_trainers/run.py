@@ -169,11 +169,14 @@ def train(ready: Ready) -> Training:
     plan = plan_of(spec, len(split.rows), backend.devices, padding)
     identity = identity_of(spec, plan, split.report.digest, ready.source)
     if is_finished(start.published, identity, plan):
-        say(f"{ready.claim.folder} holds the end of this run: nothing to do.")
+        say(
+            f"{ready.claim.folder} holds the end of this run: nothing is left to train."
+        )
         tell(what_changed(start.published, spec))
         return Training()
     require_resumable(start, identity, plan, ready.claim.folder)
-    require_free_names(plan, start.step, ready.claim.folder)
+    anew = spec.overwrite_output_dir
+    require_free_names(plan, start.step, ready.claim.folder, anew)
     hooks = hooks_of(ready, plan, identity)
     record = hooks.record_
     if start.checkpoint is not None:

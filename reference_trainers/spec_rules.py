@@ -202,7 +202,9 @@ def _check_effects(spec: TrainingSpec) -> None:
         for name in names:
             value = getattr(spec, name)
             if not given and value != getattr(type(spec), name):
-                raise InputError(f"--{name} {value}: has no effect without {needs}.")
+                secret = spec.__dataclass_fields__[name].metadata["secret"]
+                asked = f"--{name}" if secret else f"--{name} {value}"
+                raise InputError(f"{asked}: has no effect without {needs}.")
 
 
 # What an evaluation can find, by the names that follow "eval_"

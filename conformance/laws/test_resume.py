@@ -53,7 +53,7 @@ def test_a_finished_run_has_nothing_to_do(
     before = snapshot(stopped)
     again(run, stopped)
     assert snapshot(stopped) == before
-    assert "nothing to do" in capfd.readouterr().err
+    assert "nothing is left to train" in capfd.readouterr().err
 
 
 @law("resume.overwrite", profiles=EXACT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from reference_trainers.checkpoints.manifest import (
     CheckpointError,
     verify_checkpoint,
 )
-from reference_trainers.files import remove_whole
+from reference_trainers.files import files_in, remove_whole
 
 
 def checkpoints(output_dir: Path) -> list[tuple[int, Path]]:
@@ -48,11 +49,20 @@ def sound(folder: Path) -> Checkpoint | None:
         return None
 
 
+def users_files(folder: Path) -> list[str]:
+    """What lies in a checkpoint's folder beside what its manifest lists."""
+    try:
+        listed = json.loads((folder / MANIFEST).read_bytes())["files"]
+        return sorted({*files_in(folder)} - {*listed, MANIFEST})
+    except (OSError, ValueError, TypeError, KeyError):
+        return []  # nobody can tell
+
+
 def rotate(output_dir: Path, limit: int | None, keep: Iterable[Path]) -> None:
     """Deletes the oldest checkpoints beyond `limit`, but none of `keep`.
 
-    Folders without a manifest are not ours: neither counted nor deleted. Raises
-    OSError where the system refuses.
+    Folders without a manifest are not ours: neither counted nor deleted. One with a
+    user's file in it stays. Raises OSError where the system refuses.
     """
     ours = [path for _, path in checkpoints(output_dir) if (path / MANIFEST).is_file()]
     if limit is None or len(ours) <= limit:
@@ -60,4 +70,5 @@ def rotate(output_dir: Path, limit: int | None, keep: Iterable[Path]) -> None:
     kept = {path.resolve() for path in keep}
     disposable = [path for path in ours if path.resolve() not in kept]
     for path in disposable[: len(ours) - limit]:
-        remove_whole(path)
+        if not users_files(path):
+            remove_whole(path)

@@ -12,9 +12,9 @@ from reference_trainers.checkpoints.keep import (
     checkpoints,
     find_newest_sound,
     sound,
+    users_files,
 )
 from reference_trainers.checkpoints.manifest import (
-    CHECKPOINT_NAME,
     MANIFEST,
     MODEL,
     Checkpoint,
@@ -241,13 +241,19 @@ def require_room(spec: TrainingSpec, claim: Claim, source: ModelSource) -> None:
     require_free(claim.folder, names)
 
 
-def require_free_names(plan: Plan, first_step: int, folder: Path) -> None:
-    """Raises `InputError` where a checkpoint will have the name of a user's folder."""
-    for path in folder.iterdir():
-        name = CHECKPOINT_NAME.fullmatch(path.name)
-        if name is None or (path / MANIFEST).is_file():
+def require_free_names(plan: Plan, first_step: int, folder: Path, anew: bool) -> None:
+    """Raises `InputError` where a checkpoint will have the name of a user's folder, or
+    one that will go has a user's file in it; `anew`: all older ones will."""
+    for step, path in checkpoints(folder):
+        if (path / MANIFEST).is_file():
+            goes = step > first_step or (anew and step < first_step)
+            if goes and users_files(path):
+                raise InputError(
+                    f"--output_dir {folder}: {path.name}/{users_files(path)[0]} was "
+                    "not written by an earlier run and would be removed. Move it away, "
+                    "or name another --output_dir."
+                )
             continue
-        step = int(name[1])
         if first_step < step <= plan.total_steps and plan.saves_after(step - 1):
             raise InputError(
                 f"--output_dir {folder}: {path.name} there is no checkpoint of these "

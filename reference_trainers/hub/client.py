@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from huggingface_hub import CommitOperationAdd, HfApi, get_token
+from huggingface_hub.constants import ENDPOINT
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
@@ -60,7 +61,7 @@ def answer_to(job: Mapping[str, Any]) -> dict[str, Any]:
         kind = "failed" if status in MAY_PASS else "refused"
         return {kind: said_by_the_hub(status, error)}
     except Exception as error:  # no network, a connection reset, a file gone ...
-        return {"failed": clean(sentence_of(error))}
+        return {"failed": f"{ENDPOINT}: {clean(sentence_of(error))}"}
 
 
 def check(repository: str, private: bool | None) -> dict[str, Any]:

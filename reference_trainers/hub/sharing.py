@@ -134,7 +134,7 @@ def check_sharing(spec: TrainingSpec, published: RunReport | None) -> str:
     if "refused" in answer:
         raise InputError(f"{asked}: {answer['refused']}")
     if "failed" in answer:
-        say(f"{asked}: {answer['failed']} The run goes on; it is pushed later.")
+        say(f"{asked}: {answer['failed']} It is tried again when all is written.")
     whole: str = answer.get("repository", repository)
     return whole
 
@@ -241,6 +241,7 @@ class Sharing:
         self.pushes.append({"message": push.message, "problem": problem, **answer})
         if problem is None:
             self._unsent = []
+            say(f"{push.message}: pushed to {answer['url']}")
         elif self.stop() is None:
             say(f"{push.message}: not pushed to {self.repository}: {problem}")
 

@@ -209,7 +209,7 @@ def test_training_does_not_need_the_hub(
     """It is down before, and stays so."""
     hub.stop()
     report = life.run(**PUSHED)
-    assert "The run goes on; it is pushed later." in capsys.readouterr().err
+    assert "It is tried again when all is written." in capsys.readouterr().err
     assert report.push is not None
     assert report.push["problem"]
     assert report.total_steps == 4
@@ -356,6 +356,16 @@ def test_a_card_has_what_the_hub_understands(life: Life, hub: Hub) -> None:
     assert found["loss"].dataset_split == "validation"
     assert "--learning_rate 0.01" in card.text
     assert "![Loss by step](loss.png)" in card.text
+
+
+@pytest.mark.parametrize("flag", ["hub_token", "use_auth_token"])
+def test_a_secret_is_not_repeated(
+    capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    assert cli.main(TRAINER, [f"--{flag}", "hf_secret"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"--{flag}: ")
+    assert "hf_secret" not in said
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,39 @@ def test_files_of_the_user_stay(life: Life) -> None:
         assert (life.folder / name).read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"overwrite_output_dir": True},
+        {"overwrite_output_dir": True, "resume_from_checkpoint": "checkpoint-4"},
+    ],
+)
+def test_a_users_file_in_a_checkpoint_is_not_removed_with_it(
+    life: Life, flags: dict[str, Any]
+) -> None:
+    life.run()
+    mine = life.folder / "checkpoint-2" / "mine.txt"
+    mine.write_text("mine")
+    if "resume_from_checkpoint" in flags:
+        flags = flags | {"resume_from_checkpoint": str(life.folder / "checkpoint-4")}
+    before = sorted(life.folder.rglob("*"))
+    with pytest.raises(InputError, match=r"checkpoint-2/mine.txt was not written by"):
+        life.run(**flags, max_steps=8)
+    assert sorted(life.folder.rglob("*")) == before
+
+
+def test_a_checkpoint_with_a_users_file_is_not_rotated_away(life: Life) -> None:
+    life.run()
+    mine = life.folder / "checkpoint-2" / "mine.txt"
+    mine.write_text("mine")
+    life.run(max_steps=8, save_total_limit=1)
+    assert mine.read_text() == "mine"
+    assert sorted(path.name for path in life.folder.glob("checkpoint-*")) == [
+        "checkpoint-2",
+        "checkpoint-8",
+    ]
+
+
 @pytest.mark.parametrize("name", ["README.md", "config.json", "run_report.json"])
 def test_a_name_that_a_users_file_has_is_refused_before_training(
     life: Life, name: str

@@ -54,6 +54,7 @@ FLAGS = st.fixed_dictionaries(
         "overwrite_output_dir": st.sampled_from([False, False, False, True]),
     }
 )
+USERS = ["notes.txt", "runs/exp1.txt", "checkpoint-2/mine", "checkpoint-9/mine"]
 BEST = {name: value for name, value in FIRST_IS_BEST.items() if name != "max_steps"}
 WITH_BEST = st.sampled_from([{}, {}, BEST])
 
@@ -172,7 +173,7 @@ class OutputFolder(RuleBasedStateMachine):
             with self.move(may_lose=True, starts=False):
                 os.truncate(there[which % len(there)], 9)
 
-    @rule(name=st.sampled_from(["notes.txt", "runs/exp1.txt", "checkpoint-9/mine"]))
+    @rule(name=st.sampled_from(USERS))
     def add_a_users_file(self, name: str) -> None:
         path = self.life.folder / name
         with self.move(starts=False):
