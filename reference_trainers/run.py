@@ -8,6 +8,7 @@ leaves the output folder as it found it, but for whole checkpoints.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -92,7 +93,7 @@ def run(name: str, backend_class: BackendClass, spec: TrainingSpec) -> RunReport
         backend = load_backend(backend_class, spec, source, start)
         with (
             stop_signals(claim.discard) as stopping,
-            Sharing(spec, repository, stopping.exit_status) as sharing,
+            closing(Sharing(spec, repository, stopping.exit_status)) as sharing,
         ):
             settings = evaluation_settings(spec, source, backend, stopping.exit_status)
             ready = Ready(
@@ -104,7 +105,6 @@ def run(name: str, backend_class: BackendClass, spec: TrainingSpec) -> RunReport
             training = train(ready) if spec.do_train else Training()
             earlier = start.published if training.hooks is None else None
             if earlier is not None and is_told(earlier, spec, splits):
-                # nothing else was left to do
                 return sharing.finished(claim.folder, earlier)
             with write_errors_told(claim.folder):
                 metrics = {**training.metrics, **judge(ready, training)}

@@ -18,19 +18,10 @@ from conformance.launch import environment_of
 from conformance.law import law
 from conformance.profiles import CPU
 from conformance.runs import Runs
-from fixtures.hub import Fault, Hub
+from fixtures.hub import COMMIT, FAILING, Fault, Hub
 from reference_trainers import InputError, RunReport
 
-COMMIT = "POST .*/commit/"
-FAULTS = {
-    "500": Fault(COMMIT, status=500),
-    "429": Fault(COMMIT, status=429),
-    "reset": Fault("PUT", reset_after=1000, times=None),
-    "spoiled": Fault("PUT", spoiled=True, times=None),
-    "hangs": Fault(COMMIT, delay=3600),
-    "answer-lost": Fault(COMMIT, answer_lost=True),
-    "goes-down": Fault(COMMIT, reset_after=0, times=None),
-}
+FAULTS = FAILING | {"answer-lost": Fault(COMMIT, answer_lost=True)}
 
 
 @pytest.fixture

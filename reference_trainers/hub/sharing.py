@@ -14,12 +14,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from reference_trainers.checkpoints.keep import users_files
 from reference_trainers.checkpoints.manifest import (
     MANIFEST,
     OPTIMIZER,
@@ -37,6 +37,7 @@ ANSWER_SECONDS = 60.0  # to ask whether a push is allowed; and to begin one
 BYTES_PER_SECOND = 500_000  # a slow line; the limit of an upload follows from it
 TRAINING_ONLY = {MANIFEST, OPTIMIZER, STEPS, TRAINER_STATE}
 HERE = Path(__file__).parents[2]  # a script of a clone may run without an installation
+END = "End of training"
 LATER = "python -m reference_trainers push"
 
 
@@ -139,6 +140,12 @@ def check_sharing(spec: TrainingSpec, published: RunReport | None) -> str:
     return whole
 
 
+def own_files(checkpoint: Path) -> dict[str, Path]:
+    """A checkpoint's files by name, without what a user has put beside them."""
+    names = {*files_in(checkpoint)} - {*users_files(checkpoint)}
+    return {name: checkpoint / name for name in sorted(names)}
+
+
 class Sharing:
     """The pushes of one run; without ``push_to_hub`` it does nothing."""
 
@@ -155,23 +162,12 @@ class Sharing:
         self._running: threading.Thread | None = None
         self._unsent: list[Path] = []  # checkpoints that are asked for
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.wait()
-
     def saved(self, checkpoint: Path, step: int) -> None:
         """Begins to push a checkpoint, if that is asked for."""
         if not self.spec.push_to_hub or self.spec.hub_strategy == "end":
             return
         self.wait()
-        files = {name: checkpoint / name for name in files_in(checkpoint)}
+        files = own_files(checkpoint)
         model = {n: path for n, path in files.items() if n not in TRAINING_ONLY}
         if self.spec.hub_strategy == "checkpoint":
             self._unsent = [checkpoint]
@@ -190,10 +186,12 @@ class Sharing:
         text = replace(report, push=None).as_json()
         files = {name: folder / name for name in names}
         self.wait()
-        self._start(Push("End of training", files, {REPORT_FILE: text}))
+        self._start(Push(END, files, {REPORT_FILE: text}))
         self.wait()
         status = self.stop()
-        if status is not None:
+        last = self.pushes[-1] if self.pushes else {"message": "", "problem": ""}
+        done = last["message"] == END and last["problem"] is None
+        if status is not None and not done:
             raise TrainingStopped(
                 f"Stopped while pushing; {folder} is whole. To push it: "
                 f"{LATER} {folder}",
@@ -211,13 +209,15 @@ class Sharing:
             if self.stop() is not None:
                 self._client.end()  # a commit is made whole or not at all
 
+    close = wait
+
     def _start(self, push: Push) -> None:
         last = self.spec.hub_strategy == "checkpoint"
         self._unsent = [path for path in self._unsent if path.is_dir()]
         for checkpoint in self._unsent:
             place = "last-checkpoint" if last else checkpoint.name
             push.files |= {
-                f"{place}/{name}": checkpoint / name for name in files_in(checkpoint)
+                f"{place}/{name}": path for name, path in own_files(checkpoint).items()
             }
         if self.stop() is None:
             self._running = threading.Thread(
@@ -263,5 +263,5 @@ def push_folder(
         asked = {"push_to_hub": True, "output_dir": str(folder), **flags}
         spec = TrainingSpec(**{**claim.report.spec, **asked})
         repository = check_sharing(spec, claim.report)
-        with Sharing(spec, repository, stop) as sharing:
+        with closing(Sharing(spec, repository, stop)) as sharing:
             return sharing.finished(folder, claim.report)

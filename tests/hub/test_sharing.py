@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.hub import Fault, Hub
+from fixtures.hub import COMMIT, FAILING, Fault, Hub
 from fixtures.numpy_backend import TRAINER
 from reference_trainers import InputError, TrainingStopped, cli, flags_of_dict
 from reference_trainers.__main__ import main
@@ -22,7 +22,6 @@ from tests.life.runs import Life, untimed
 
 PUSHED: dict[str, Any] = {"push_to_hub": True, "hub_strategy": "end"}
 NAME = "user/output"
-COMMIT = "POST .*/commit/"
 
 
 def titles(hub: Hub, name: str = NAME) -> list[str]:
@@ -146,17 +145,7 @@ def test_a_flag_wins_over_the_token_of_the_environment(
     assert_is_there(hub, life.folder)
 
 
-FAULTS = {
-    "500 on commit": Fault(COMMIT, status=500),
-    "429 on commit": Fault(COMMIT, status=429),
-    "upload reset": Fault("PUT", reset_after=100, times=None),
-    "spoiled on the way": Fault("PUT", spoiled=True, times=None),
-    "hangs": Fault(COMMIT, delay=3600),
-    "rights taken away": Fault(COMMIT, status=403),
-}
-
-
-@pytest.mark.parametrize("what", FAULTS)
+@pytest.mark.parametrize("what", FAILING)
 def test_a_push_that_fails_costs_nothing(
     life: Life,
     hub: Hub,
@@ -168,7 +157,7 @@ def test_a_push_that_fails_costs_nothing(
     monkeypatch.setattr(sharing, "ANSWER_SECONDS", 6.0)
     whole = Life(life.inputs, life.folder.with_name("whole"))
     whole.run()
-    hub.faults.append(replace(FAULTS[what]))
+    hub.faults.append(replace(FAILING[what]))
     spec = flags_of_dict(life.spec(**PUSHED).as_dict())
     assert cli.main(TRAINER, spec) == 3
     said = capsys.readouterr().err
@@ -251,6 +240,14 @@ def test_a_push_that_fails_while_training_is_made_up_for(
         "all_checkpoints": everything,
     }
     assert folders == there[strategy]
+
+
+def test_a_users_file_in_a_checkpoint_is_not_pushed(life: Life) -> None:
+    life.run()
+    (life.folder / "checkpoint-2" / "mine.txt").write_text("mine")
+    pushed = sharing.own_files(life.folder / "checkpoint-2")
+    assert {"manifest.json", "model.safetensors"} <= pushed.keys()
+    assert "mine.txt" not in pushed
 
 
 def test_what_is_pushed_is_not_rotated_away(life: Life, hub: Hub) -> None:
