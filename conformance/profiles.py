@@ -57,6 +57,7 @@ PROFILES = {
         ),
         # Accelerate is told of mixed precision once for the whole process
         Profile("cpu-bf16", "half", {"use_cpu": True, "bf16": True}),
+        Profile("cpu-fp16", "half", {"use_cpu": True, "fp16": True}),
         # Simulated devices are made before the first computation. PyTorch has none.
         Profile(
             "cpu-x2",
@@ -71,9 +72,11 @@ PROFILES = {
 }
 
 # Sets of profiles that a law may name; the first is the one it is run on by default.
-ALL = ("cpu", "cpu-float64", "cpu-bf16", "cpu-x2")
+ALL = ("cpu", "cpu-float64", "cpu-bf16", "cpu-fp16", "cpu-x2")
 EXACT = ALL  # where the same run twice is the same bits
 FLOAT64 = ("cpu-float64",)  # the recorded trace is of float64
 FLOAT = ("cpu", "cpu-float64", "cpu-x2")  # where a small change of a loss shows
+HALF = ("cpu-bf16", "cpu-fp16")
+FP16 = ("cpu-fp16",)  # the only one with a loss scale
 DEVICES = ("cpu-x2",)  # several devices
 CPU = ("cpu",)  # laws of commands and clocks, which no precision changes

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reference_trainers.models.generation import GenerationSettings
     from reference_trainers.models.source import ModelSource
     from reference_trainers.protocols import Backend, Hooks, State, Trainer, Update
+    from reference_trainers.recipe.loss_scale import LossScale
     from reference_trainers.recipe.plan import Padding, Plan
     from reference_trainers.recipe.sampling import rows_at
     from reference_trainers.recipe.schedule import learning_rate, total_steps
@@ -54,6 +55,7 @@ _HOMES = {
     "models.generation": ("GenerationSettings",),
     "models.source": ("ModelSource",),
     "protocols": ("Backend", "Hooks", "State", "Trainer", "Update"),
+    "recipe.loss_scale": ("LossScale",),
     "recipe.plan": ("Padding", "Plan"),
     "recipe.sampling": ("rows_at",),
     "recipe.schedule": ("learning_rate", "total_steps"),
@@ -93,6 +95,7 @@ __all__ = [
     "Hooks",
     "InputError",
     "Listed",
+    "LossScale",
     "ModelSource",
     "Padding",
     "Plan",

@@ -18,7 +18,7 @@ def fit(backend: Backend, rows: Rows, plan: Plan, hooks: Hooks) -> None:
     """
     for step in range(hooks.step, plan.total_steps):
         batch = global_batch(rows, plan, step).share(backend.world)
-        learning_rate = plan.learning_rate(step)
+        learning_rate = plan.learning_rate(step - hooks.overflows)
         update = backend.train_step(batch, learning_rate)
         after_update(plan, hooks, batch, update, learning_rate)
 

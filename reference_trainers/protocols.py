@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, Self, SupportsFloat
 
 import numpy as np
 
+from reference_trainers.recipe.loss_scale import LossScale
 from reference_trainers.world import World
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class Update:
     """Mean token loss of the global batch."""
     grad_norm: SupportsFloat
     """Global norm of the whole averaged gradient, before clipping."""
+    applied: bool = True
+    """False: fp16 overflowed, and parameters and moments are as they were."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class State:
     """AdamW's second moments."""
     updates: int = 0
     """Updates that changed the parameters: AdamW's bias correction counts these."""
+    loss_scale: LossScale | None = None
+    """Of fp16; None: another precision."""
 
 
 class Hooks(Protocol):
@@ -71,6 +77,8 @@ class Hooks(Protocol):
 
     step: int
     """The first step to take: 0, or where the checkpoint left off."""
+    overflows: int
+    """Steps so far that fp16 left out: the learning rate does not count them."""
 
     @property
     def stop(self) -> TrainingStopped | None:
@@ -102,6 +110,8 @@ class Backend(Protocol):
     uniform_batches: bool = False
     """Every batch has all its rows, empty ones where rows are missing, and the
     micro-batches of an update one length: for programs compiled for a shape."""
+    loss_scale: LossScale | None = None
+    """Of fp16, between two steps; None: another precision, which needs none."""
     fit: Callable[[Rows, Plan, Hooks], None] | None = None
     """A training loop of the framework's own, in place of `loop.fit`; it calls
     `loop.after_update` after every update."""
@@ -115,6 +125,22 @@ class Backend(Protocol):
     def compilations(self) -> int | None:
         """Programs compiled so far, where the framework compiles."""
         return None
+
+    @property
+    def scale(self) -> float:
+        """What the loss is multiplied by before its gradient is taken."""
+        return self.loss_scale.scale if self.loss_scale else 1.0
+
+    def applies(self, grad_norm: SupportsFloat) -> bool:
+        """Whether an update of this norm is one; the loss scale goes on from it.
+
+        fp16 alone waits for the norm: without it every update is applied.
+        """
+        if self.loss_scale is None:
+            return True
+        finite = math.isfinite(float(grad_norm))
+        self.loss_scale = self.loss_scale.after(finite)
+        return finite
 
     @classmethod
     @abstractmethod

@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 
 GROUP = "reference_trainers.trainers"
 ORACLE = "pytorch"  # transformers' own model and Trainer
-NOT_YET = {
-    name: f"--{name}: not supported yet; leave it out." for name in ("fp16", "tpu")
-}
+NOT_YET = {"tpu": "--tpu: not supported yet; leave it out."}
 
 
 @dataclass(frozen=True)

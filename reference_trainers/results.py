@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +33,29 @@ class StepRecord:
     loss: float
     """Mean token loss of the global batch, label smoothing included."""
     grad_norm: float
-    """Global norm of the averaged gradient, before clipping."""
+    """Global norm of the averaged gradient, before clipping; infinite, and null on
+    disk, where fp16 overflowed, as the loss is if it did."""
     target_tokens: int
     seconds: float
     """Wall-clock time since the step before it ended, or since training began; without
     the evaluations and saves between them."""
     compiled: bool = False
     """Whether a program was compiled in it."""
+    applied: bool = True
+    """False: fp16 overflowed, and the step changed no parameter."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON, which has no NaN."""
+        numbers = {"loss": self.loss, "grad_norm": self.grad_norm}
+        told = {n: x if math.isfinite(x) else None for n, x in numbers.items()}
+        return asdict(self) | told
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> StepRecord:
+        """The reverse of `as_dict`."""
+        numbers = {n: content[n] for n in ("loss", "grad_norm")}
+        read = {n: math.inf if x is None else x for n, x in numbers.items()}
+        return cls(**{**content, **read})
 
 
 @dataclass(frozen=True)
@@ -98,13 +116,14 @@ class RunReport:
     """Every file written, relative to the output folder."""
 
     def as_json(self) -> str:
-        return json_text(asdict(self))
+        steps = [step.as_dict() for step in self.steps]
+        return json_text(asdict(replace(self, steps=[])) | {"steps": steps})
 
     @classmethod
     def read(cls, folder: Path) -> RunReport:
         """The report in an output folder."""
         content = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
-        content["steps"] = [StepRecord(**step) for step in content["steps"]]
+        content["steps"] = [StepRecord.of(step) for step in content["steps"]]
         content["splits"] = {
             name: SplitReport(**split) for name, split in content["splits"].items()
         }

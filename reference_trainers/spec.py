@@ -44,6 +44,13 @@ class TrainingSpec(
         return self.do_train or self.do_eval or self.do_predict
 
     @property
+    def compute_dtype(self) -> str:
+        """What products are computed in; parameters and moments are of `dtype`."""
+        if self.bf16:
+            return "bfloat16"
+        return "float16" if self.fp16 else self.dtype
+
+    @property
     def longest_generation(self) -> int:
         return self.val_max_target_length or self.max_target_length
 

@@ -134,8 +134,10 @@ def _check_run(spec: TrainingSpec) -> None:
         raise InputError(
             f"--optim {spec.optim}: AdamW is the only optimizer; give adamw_torch."
         )
-    if spec.bf16 and spec.dtype == "float64":
-        raise InputError("--bf16 and --dtype float64 exclude each other.")
+    given = [f"--{name}" for name in ("bf16", "fp16") if getattr(spec, name)]
+    given += ["--dtype float64"] if spec.dtype == "float64" else []
+    if len(given) > 1:
+        raise InputError(f"{listed(tuple(given), 'and')} exclude each other.")
     if spec.min_length is not None and spec.min_length > spec.longest_generation:
         raise InputError(
             f"--min_length {spec.min_length}: is above the longest generation "

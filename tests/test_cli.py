@@ -253,7 +253,7 @@ def started(script: str, *arguments: str, **given: Any) -> Any:
     [
         "-h",
         "--nonsense 3",
-        "--do_train --fp16",
+        "--do_train --tpu t",
         "--do_train --train_file nowhere.csv",
         "--do_train --dataset_name d --train_file rows.csv",
     ],

@@ -158,14 +158,12 @@ def test_a_trainer_refuses_what_it_cannot_honour():
 
 
 @pytest.mark.parametrize("name", OURS)
-@pytest.mark.parametrize("flags", [{"fp16": True}, {"tpu": "t"}])
-def test_what_is_not_done_yet_is_refused_by_ours(name, flags):
-    (flag,) = flags
+def test_what_is_not_done_yet_is_refused_by_ours(name):
     (found,) = (entry for entry in registry.listed() if entry.name == name)
     if not found.runs_here:
         pytest.skip(f"not run: {found.reason}")
-    with pytest.raises(InputError, match=f"^--{flag}: not supported yet; leave it out"):
-        find_trainer(name).run(TrainingSpec(do_train=True, **flags))
+    with pytest.raises(InputError, match=r"^--tpu: not supported yet; leave it out"):
+        find_trainer(name).run(TrainingSpec(do_train=True, tpu="t"))
 
 
 def test_a_trainer_that_does_not_say_refuses_nothing(third_party):

@@ -203,6 +203,8 @@ def test_numbers_are_finite(value):
         ({"early_stopping": "maybe"}, "early_stopping"),
         ({"warmup_ratio": 1.01}, "warmup_ratio"),
         ({"bf16": True, "dtype": "float64"}, "bf16"),
+        ({"fp16": True, "dtype": "float64"}, "fp16"),
+        ({"fp16": True, "bf16": True}, "bf16 and --fp16 exclude each other"),
         ({"load_best_model_at_end": True}, "load_best_model_at_end"),
         ({"save_steps": 2.7}, "save_steps"),
         ({"logging_steps": 1.5}, "logging_steps"),

@@ -6,6 +6,7 @@ import pytest
 
 from conformance.law import LAWS
 from conformance.meta.sessions import session
+from conformance.meta.test_laws import load_laws
 from conformance.mutants import mutants
 
 pytest.importorskip(
@@ -17,13 +18,12 @@ CAUGHT = [(mutant, law) for mutant, laws in mutants().items() for law in laws]
 @pytest.mark.parametrize(("mutant", "law"), CAUGHT)
 def test_the_law_catches_the_mutant(mutant: str, law: str) -> None:
     """The sound trainer that it is made of is tested with the same law by the suite."""
-    found = session(mutant, law, options=("--profile", "cpu", "-x"))
+    load_laws()
+    found = session(mutant, law, options=("--profile", LAWS[law].profiles[0], "-x"))
     assert found.broken, f"{law} does not see the fault: {found.outcomes}"
 
 
 def test_every_mutant_names_laws_that_exist() -> None:
-    from conformance.meta.test_laws import load_laws
-
     load_laws()
     for mutant, laws in mutants().items():
         assert laws, f"{mutant} is caught by nothing"

@@ -49,6 +49,7 @@ class RunHooks:
     ):
         """`judge` evaluates the validation rows; it returns their metrics."""
         self.step = record.first_step
+        self.overflows = sum(not step.applied for step in record.steps)
         self.holds_best = False
         """Whether the backend has the weights of the best, not of the last step."""
         self.backend = backend
@@ -81,6 +82,10 @@ class RunHooks:
     def record(self, batch: GlobalBatch, update: Update, learning_rate: float) -> None:
         self.stopping.leave_by(None)  # the device may be at it still
         self.record_.add(batch, update, learning_rate, self.backend.compilations)
+        if not update.applied:
+            self.overflows += 1
+            assert self.backend.loss_scale is not None
+            self.backend.loss_scale.require_use()
 
     def read(self) -> None:
         """Waits for the updates so far: a NaN must not become a checkpoint."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from reference_trainers.errors import InputError
 from reference_trainers.files import json_of, sha256_of
+from reference_trainers.recipe.loss_scale import LossScale
 
 VERSION = 2  # of the manifest; raised when a reader of the old one would misread it
 MANIFEST = "manifest.json"
@@ -49,8 +50,8 @@ class Manifest:
     """What may not change at a resume; see `require_same_run`."""
     files: Mapping[str, FileRecord]
     """By path in the folder."""
-    loss_scale: Mapping[str, float] | None = None
-    """State of the dynamic loss scale of fp16."""
+    loss_scale: LossScale | None = None
+    """`State.loss_scale`."""
     version: int = VERSION
 
     def as_json(self) -> str:
@@ -119,7 +120,9 @@ def _read_manifest(folder: Path) -> Manifest:
         content.pop("digest")
         files = content.pop("files").items()
         records = {name: FileRecord(**record) for name, record in files}
-        manifest = Manifest(**content, files=records)
+        scale = content.pop("loss_scale")
+        scale = scale and LossScale(**scale)
+        manifest = Manifest(**content, files=records, loss_scale=scale)
     except (AttributeError, KeyError, TypeError):
         manifest = None
     if manifest is None or manifest.as_json() != text:

@@ -67,6 +67,7 @@ def read_state(checkpoint: Checkpoint, parameters: bool) -> State:
             exp_avg=dict(_under(EXP_AVG, moments)),
             exp_avg_sq=dict(_under(EXP_AVG_SQ, moments)),
             updates=checkpoint.manifest.updates,
+            loss_scale=checkpoint.manifest.loss_scale,
         )
     except (OSError, SafetensorError) as error:
         raise CheckpointError(folder, f"cannot be read ({error})") from error

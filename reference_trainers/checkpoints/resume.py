@@ -32,7 +32,7 @@ from reference_trainers.spec import TrainingSpec
 
 # Flags that are, with the rows and the seed, what makes a run that run
 LOSS_AND_OPTIMIZER = (
-    *("dtype", "bf16", "label_smoothing_factor", "ignore_pad_token_for_loss"),
+    *("dtype", "bf16", "fp16", "label_smoothing_factor", "ignore_pad_token_for_loss"),
     *("adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay", "max_grad_norm"),
 )
 

@@ -60,7 +60,6 @@ def write_checkpoint(
     trainer_state: Mapping[str, Any],
     run_identity: Mapping[str, Any],
     write_model_files: Callable[[Path], object],
-    loss_scale: Mapping[str, float] | None = None,
     before_it_stands: Callable[[Path], object] = lambda written: None,
 ) -> Manifest:
     """Writes `folder`, named checkpoint-N: whole, flushed to the disk, or not at all.
@@ -86,7 +85,7 @@ def write_checkpoint(
             updates=state.updates,
             identity=run_identity,
             files=_records(temporary),
-            loss_scale=loss_scale,
+            loss_scale=state.loss_scale,
         )
         (temporary / MANIFEST).write_text(manifest.as_json(), encoding="utf-8")
         flush_tree(temporary)

@@ -25,6 +25,7 @@ from reference_trainers.flax.t5 import T5
 from reference_trainers.models.generation import GenerationSettings
 from reference_trainers.models.source import ModelSource, architecture
 from reference_trainers.protocols import Backend, State, Update
+from reference_trainers.recipe.loss_scale import LossScale
 from reference_trainers.spec import TrainingSpec
 
 ARCHITECTURES = {"t5": T5, "mt5": T5}
@@ -48,11 +49,12 @@ class FlaxBackend(Backend):
         self.optimizer = adamw(spec)
         self.train_state = self.placed(parameters(network), 0)
         self.loss_before = None
+        self.loss_scale = LossScale() if spec.fp16 else None
         same = self.everywhere
         build = builder(network)
         self.update = jax.jit(
             partial(update, build=build, optimizer=self.optimizer, spec=spec),
-            in_shardings=(same, by_second, same, same, same),
+            in_shardings=(same, by_second, same, same, same, same),
             donate_argnums=0,
         )
         self.eval_step = jax.jit(
@@ -75,12 +77,13 @@ class FlaxBackend(Backend):
             batch.stacked(),
             batch.seeds,
             np.array(batch.target_tokens, self.spec.dtype),
+            np.array(self.scale, self.spec.dtype),
             np.array(learning_rate, self.spec.dtype),
         )
         # JAX would queue dozens of updates, and a stop or a NaN would wait for them all
         jax.block_until_ready(self.loss_before)
         self.loss_before = loss
-        return Update(loss, norm)
+        return Update(loss, norm, self.applies(norm))
 
     def evaluate(self, batch: Batch) -> tuple[float, int]:
         loss = self.eval_step(self.train_state.parameters, batch.arrays)
@@ -101,9 +104,10 @@ class FlaxBackend(Backend):
         moments = (adam.mu, adam.nu) if updates else ({}, {})
         exp_avg, exp_avg_sq = map(copied, moments)
         values = copied(self.train_state.parameters)
-        return State(values, exp_avg, exp_avg_sq, updates)
+        return State(values, exp_avg, exp_avg_sq, updates, self.loss_scale)
 
     def restore(self, state: State) -> None:
+        self.loss_scale = state.loss_scale or self.loss_scale
         values = {**self.train_state.parameters, **state.parameters}
         self.train_state = self.placed(values, state.updates)
         if state.exp_avg:
@@ -153,12 +157,11 @@ def prepare(spec: TrainingSpec) -> None:
 def network_of(spec: TrainingSpec, source: ModelSource) -> nnx.Module:
     """The network of `model`; raises `InputError` for one that is not known."""
     build = architecture(spec, source, ARCHITECTURES, "Flax")
-    compute_dtype = "bfloat16" if spec.bf16 else spec.dtype
     return build(
         source.config,
         source.weights(),
         spec.dtype,
-        compute_dtype,
+        spec.compute_dtype,
         spec.gradient_checkpointing,
     )
 

@@ -85,24 +85,37 @@ def generate_step(values, input_ids, attention_mask, settings, *, build):
     return generate(build(values), input_ids, attention_mask, settings)
 
 
-def gradient(values, batch: Arrays, seed, *, build, spec: TrainingSpec):
-    """Summed loss of one micro-batch, and its gradient."""
+def gradient(values, batch: Arrays, seed, factor=1, *, build, spec: TrainingSpec):
+    """Summed loss of one micro-batch, times `factor`, and its gradient."""
 
     def loss(values):
-        return token_loss(build(values), batch, spec.label_smoothing_factor, seed)
+        network = build(values)
+        return factor * token_loss(network, batch, spec.label_smoothing_factor, seed)
 
     return jax.value_and_grad(loss)(values)
 
 
 def update(
-    state: TrainState, batches: Arrays, seeds, tokens, rate, *, build, optimizer, spec
+    state: TrainState,
+    batches: Arrays,
+    seeds,
+    tokens,
+    scale,
+    rate,
+    *,
+    build,
+    optimizer,
+    spec: TrainingSpec,
 ):
     """One AdamW update on the whole averaged gradient; loss, norm before clipping.
 
     `batches` (micro-batches, rows, length), `seeds` (micro-batches,), `tokens` ():
-    target tokens of all of them, `rate` ().
+    target tokens of all of them, `scale` (): of the loss, `rate` (). In fp16 a norm
+    that is not finite leaves the state as it was.
     """
-    one = partial(gradient, state.parameters, build=build, spec=spec)
+    # In fp16 the mean's gradient: that of one token in a sum would overflow by itself.
+    factor, divisor = (scale / tokens, scale) if spec.fp16 else (1, tokens)
+    one = partial(gradient, state.parameters, factor=factor, build=build, spec=spec)
     if len(seeds) == 1:
         total = one(Arrays(*(array[0] for array in batches)), seeds[0])
     else:
@@ -112,7 +125,7 @@ def update(
             start,
             (batches, seeds),
         )
-    loss, grads = jax.tree.map(lambda total: total / tokens, total)
+    loss, grads = jax.tree.map(lambda total: total / divisor, total)
     norm = optax.tree.norm(grads)
     if spec.max_grad_norm:
         scale = jnp.minimum(1.0, spec.max_grad_norm / (norm + 1e-6))
@@ -121,4 +134,8 @@ def update(
         grads, state.optimizer_state, state.parameters
     )
     values = jax.tree.map(lambda p, s: p - rate * s, state.parameters, steps)
-    return TrainState(values, optimizer_state), loss, norm
+    after = TrainState(values, optimizer_state)
+    if spec.fp16:
+        finite = jnp.isfinite(norm)
+        after = jax.tree.map(partial(jnp.where, finite), after, state)
+    return after, loss, norm

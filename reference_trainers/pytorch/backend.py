@@ -5,8 +5,8 @@ The model is transformers' own, of any architecture AutoModelForSeq2SeqLM knows.
 
 from __future__ import annotations
 
-import contextlib
 import os
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Self
 
@@ -26,9 +26,11 @@ from reference_trainers.models.generation import GenerationSettings
 from reference_trainers.models.source import ModelSource
 from reference_trainers.protocols import Backend, State
 from reference_trainers.pytorch.generate import generate
+from reference_trainers.recipe.loss_scale import LossScale
 from reference_trainers.spec import TrainingSpec
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class TorchBackend(Backend):
@@ -41,6 +43,7 @@ class TorchBackend(Backend):
         self.spec = spec
         self.device = torch.device(device)
         self.model = model.to(self.device)
+        self.loss_scale = LossScale() if spec.fp16 else None
         self.resumed = State({})
         """Moments to start from; empty for a new run."""
 
@@ -90,11 +93,12 @@ class TorchBackend(Backend):
                     arrays[name] = array(kept[moment])
             updates = max(updates, int(kept.get("step", 0)))
         values = {n: array(tensor) for n, tensor in weights(self.model).items()}
-        return State(values, **moments, updates=updates)
+        return State(values, **moments, updates=updates, loss_scale=self.loss_scale)
 
     def restore(self, state: State) -> None:
         load_weights(self.model, state.parameters)
         self.resumed = state
+        self.loss_scale = state.loss_scale or self.loss_scale
         optimizer = self.optimizer()
         if optimizer is not None:
             self.restore_moments(optimizer)
@@ -116,20 +120,20 @@ class TorchBackend(Backend):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: tuple(t.shape) for name, t in weights(self.model).items()}
 
-    def autocast(self) -> contextlib.AbstractContextManager:
-        """bfloat16 where the spec asks for it; parameters stay as they are."""
-        if self.spec.bf16:
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return contextlib.nullcontext()
+    def autocast(self) -> AbstractContextManager:
+        """Half precision where the spec asks for it; parameters stay as they are."""
+        half = HALF.get(self.spec.compute_dtype)
+        return torch.autocast(self.device.type, half) if half else nullcontext()
 
 
 def require_own_precision(spec: TrainingSpec) -> None:
     """Refuses a precision that `accelerate launch` asks for and the spec does not."""
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    if asked not in ("no", "bf16" if spec.bf16 else "no"):
+    half = {"bfloat16": "bf16", "float16": "fp16"}.get(spec.compute_dtype, "no")
+    if asked not in ("no", half):
         raise InputError(
             f"accelerate's mixed_precision is {asked}, which the spec does not say: "
-            "give --bf16 to the script instead, and mixed_precision no to the launcher."
+            "give --bf16 or --fp16 to the script, mixed_precision no to the launcher."
         )
 
 
@@ -148,7 +152,26 @@ def load_model(spec: TrainingSpec, source: ModelSource) -> PreTrainedModel:
         # Its name from transformers 5.2x on, and before
         late, early = "activation_checkpointing_enable", "gradient_checkpointing_enable"
         getattr(model, late if hasattr(model, late) else early)()
+    if spec.fp16:
+        keep_wide(model)
     return model
+
+
+def keep_wide(model: PreTrainedModel) -> None:
+    """Lets no autocast shorten the products that overflow float16: T5's `wo`.
+
+    transformers lists them in `_keep_in_fp32_modules`, and casts their inputs, but only
+    where the whole model is loaded in float16.
+    """
+    names = model._keep_in_fp32_modules or ()
+    for name, module in model.named_modules():
+        if name.rpartition(".")[2] in names:
+            module.forward = partial(_wide, module.forward)
+
+
+def _wide(forward: Any, states: torch.Tensor) -> torch.Tensor:
+    with torch.autocast(states.device.type, enabled=False):
+        return forward(states.float())
 
 
 def from_folder(

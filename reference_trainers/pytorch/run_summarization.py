@@ -47,6 +47,7 @@ from reference_trainers.flags import HubFlags
 from reference_trainers.loop import after_update
 from reference_trainers.protocols import Hooks, Update
 from reference_trainers.pytorch.backend import TorchBackend, tensors, token_loss
+from reference_trainers.recipe.loss_scale import LossScale
 from reference_trainers.recipe.plan import Plan
 from reference_trainers.spec import TrainingSpec
 
@@ -112,13 +113,33 @@ class MicroBatches(Dataset):
 class ContractTrainer(Seq2SeqTrainer):
     """Seq2SeqTrainer with the contract's rows, loss and dropout."""
 
-    def __init__(self, plan: Plan, hooks: Hooks, data: MicroBatches, **given: Any):
-        super().__init__(train_dataset=data, **given)
+    def __init__(
+        self,
+        backend: Seq2SeqTrainerBackend,
+        plan: Plan,
+        hooks: Hooks,
+        data: MicroBatches,
+        **given: Any,
+    ):
+        self.backend = backend
+        super().__init__(train_dataset=data, model=backend.model, **given)
         self.plan = plan
         self.hooks = hooks
         self.data = data
         self.losses: list[torch.Tensor] = []
         """Of the micro-batches of this update."""
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Computes in float16 on a CPU too, where accelerate would silently not."""
+        super().create_accelerator_and_postprocess()
+        accelerator, begin = self.accelerator, self.backend.loss_scale
+        if begin is None:
+            return
+        if accelerator.device.type == "cpu":
+            accelerator.native_amp = True
+            accelerator.scaler = torch.amp.GradScaler("cpu")
+        place = {"scale": begin.scale, "_growth_tracker": begin.good_steps}
+        accelerator.scaler.load_state_dict(accelerator.scaler.state_dict() | place)
 
     def get_train_dataloader(self) -> DataLoader:
         """One item is a whole micro-batch, so that skipping walks through no row."""
@@ -135,8 +156,12 @@ class ContractTrainer(Seq2SeqTrainer):
         """Comes after every update: hands it on, and does what is due."""
         if "grad_norm" not in logs:
             return  # the summary at the end, which the report makes itself
-        update = Update(sum(self.losses), logs["grad_norm"])
+        applied = not self.accelerator.optimizer_step_was_skipped
+        update = Update(sum(self.losses), logs["grad_norm"], applied)
         self.losses = []
+        if self.args.fp16:
+            now = self.accelerator.scaler.state_dict()
+            self.backend.loss_scale = LossScale(now["scale"], now["_growth_tracker"])
         after_update(
             self.plan, self.hooks, self.data.current, update, logs["learning_rate"]
         )
@@ -148,15 +173,18 @@ class ContractTrainer(Seq2SeqTrainer):
 class _Epochs(TrainerCallback):
     """Tells the data which epoch it is, and a resumed optimizer where it was."""
 
-    def __init__(self, backend: Seq2SeqTrainerBackend, data: MicroBatches):
+    def __init__(
+        self, backend: Seq2SeqTrainerBackend, data: MicroBatches, hooks: Hooks
+    ):
         self.backend = backend
         self.data = data
+        self.hooks = hooks
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """Gives a resumed run its moments and its place in the schedule."""
-        step = state.global_step
-        if step == 0:
+        if state.global_step == 0:
             return
+        step = state.global_step - self.hooks.overflows
         self.backend.restore_moments(given["optimizer"].optimizer)
         schedule = given["lr_scheduler"]
         factors = [factor(step) for factor in schedule.lr_lambdas]
@@ -180,13 +208,13 @@ class Seq2SeqTrainerBackend(TorchBackend):
         data = MicroBatches(rows, plan)
         smoothing = self.spec.label_smoothing_factor
         self.trainer = ContractTrainer(
+            self,
             plan,
             hooks,
             data,
-            model=self.model,
             args=training_arguments(self.spec),
             compute_loss_func=partial(mean_token_loss, smoothing=smoothing),
-            callbacks=[_Epochs(self, data)],
+            callbacks=[_Epochs(self, data, hooks)],
         )
         with resumable(hooks.step, self.trainer.args) as folder:
             self.trainer.train(resume_from_checkpoint=folder)

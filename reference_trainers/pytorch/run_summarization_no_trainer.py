@@ -59,13 +59,15 @@ class AccelerateBackend(TorchBackend):
                 logits = self.model(**inputs, use_cache=False).logits
             loss = token_loss(logits, labels, spec.label_smoothing_factor)
             loss = loss / batch.target_tokens
-            self.accelerator.backward(loss)
+            self.accelerator.backward(loss * self.scale)
             total += loss.detach()
-        norm = clip(self.model, spec.max_grad_norm)
+        norm = clip(self.model, spec.max_grad_norm, self.scale)
         for group in self.adamw.param_groups:
             group["lr"] = learning_rate
-        self.adamw.step()
-        return Update(loss=total, grad_norm=norm)
+        applied = self.applies(norm)
+        if applied:
+            self.adamw.step()
+        return Update(total, norm, applied)
 
     def optimizer(self) -> torch.optim.Optimizer | None:
         return self.adamw.optimizer
@@ -84,6 +86,11 @@ def adamw(spec: TrainingSpec, model: nn.Module) -> torch.optim.Optimizer:
     )
 
 
-def clip(model: nn.Module, largest: float) -> torch.Tensor:
-    """Scales gradients to a global norm of at most `largest`; the norm before."""
+def clip(model: nn.Module, largest: float, scale: float) -> torch.Tensor:
+    """Scales gradients to a global norm of at most `largest`; the norm before.
+
+    `scale` is what the loss was multiplied by.
+    """
+    for parameter in model.parameters() if scale != 1 else ():
+        parameter.grad /= scale
     return nn.utils.clip_grad_norm_(model.parameters(), largest or float("inf"))

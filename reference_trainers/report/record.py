@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,12 @@ class LossNotFinite(InputError):
     """An update spoiled the weights."""
 
 
+def mean_loss(steps: Sequence[StepRecord]) -> float | None:
+    """None: no step has a finite one, as fp16 overflowed in all."""
+    losses = [step.loss for step in steps if math.isfinite(step.loss)]
+    return sum(losses) / len(losses) if losses else None
+
+
 class Record:
     """Updates stay on the device until a line is due: then all are read at once."""
 
@@ -51,7 +57,7 @@ class Record:
         self.spec = spec
         self.folder = folder
         self.first_step = first_step
-        self.steps = [StepRecord(**step) for step in known.get("steps", [])]
+        self.steps = [StepRecord.of(step) for step in known.get("steps", [])]
         """Of the run from its beginning, whoever made them."""
         self.evaluations: list[dict[str, Any]] = list(known.get("evaluations", []))
         self.log_history: list[dict[str, Any]] = list(before.get("log_history", []))
@@ -120,6 +126,7 @@ class Record:
             target_tokens=batch.target_tokens,
             seconds=self.clock.lap(),
             compiled=compiled,
+            applied=update.applied,
         )
         self._pending.append((known, update))
         self._bar.update()
@@ -132,7 +139,10 @@ class Record:
         pending, self._pending = self._pending, []
         for known, update in pending:
             loss, norm = float(update.loss), float(update.grad_norm)
-            if not (math.isfinite(loss) and math.isfinite(norm)):
+            finite = math.isfinite(loss) and math.isfinite(norm)
+            if not known.applied:
+                loss, norm = (x if math.isfinite(x) else math.inf for x in (loss, norm))
+            elif not finite:
                 raise LossNotFinite(
                     f"step {known.step}: the loss is {loss:g} and the gradient norm "
                     f"{norm:g}. It is in no checkpoint; try a lower --learning_rate."
@@ -150,8 +160,8 @@ class Record:
             return
         last = new[-1]
         values = {
-            "loss": sum(step.loss for step in new) / len(new),
-            "grad_norm": last.grad_norm,
+            "loss": mean_loss(new),
+            "grad_norm": last.as_dict()["grad_norm"],
             "learning_rate": last.learning_rate,
             "epoch": last.epoch,
         }
@@ -203,7 +213,7 @@ class Record:
         return {
             "recipe": {name: getattr(self.spec, name) for name in MAY_CHANGE},
             "changes": self.changes,
-            "steps": [asdict(step) for step in self.steps],
+            "steps": [step.as_dict() for step in self.steps],
             "logged": self._logged,
             "evaluations": self.evaluations,
             "event_files": self.event_files(),
@@ -244,9 +254,9 @@ class Record:
         shown = "  ".join(f"{name} {value:.6g}" for name, value in finite.items())
         say(f"step {step}/{self.plan.total_steps}  {shown}")
 
-    def train_metrics(self, rows: int) -> dict[str, float]:
+    def train_metrics(self, rows: int) -> dict[str, Any]:
         """What train_results.json says; times are of this process's steps, if any."""
-        metrics = {
+        metrics: dict[str, Any] = {
             "epoch": self.plan.epoch_at(self.next_step),
             "train_samples": rows,
         }
@@ -257,7 +267,7 @@ class Record:
             done, seconds = len(new), max(seconds, 1e-9)
             passed = sum(self.plan.rows_of(step.step) for step in new)
             metrics |= {
-                "train_loss": sum(step.loss for step in self.steps) / len(self.steps),
+                "train_loss": mean_loss(self.steps),
                 "train_runtime": round(seconds, 4),
                 "train_samples_per_second": round(passed / seconds, 3),
                 "train_steps_per_second": round(done / seconds, 3),

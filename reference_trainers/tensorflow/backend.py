@@ -13,6 +13,7 @@ from reference_trainers.data.batches import Batch, GlobalBatch
 from reference_trainers.models.generation import GenerationSettings
 from reference_trainers.models.source import ModelSource, architecture
 from reference_trainers.protocols import Backend, State, Update
+from reference_trainers.recipe.loss_scale import LossScale
 from reference_trainers.spec import TrainingSpec
 from reference_trainers.tensorflow.run_summarization import (
     adamw,
@@ -42,6 +43,7 @@ class TensorFlowBackend(Backend):
             self.network = network_of(spec, source)
             self.optimizer = adamw(spec, parameters(self.network))
         self.programs: dict[Any, Any] = {}
+        self.loss_scale = LossScale() if spec.fp16 else None
 
     @classmethod
     def load(cls, spec: TrainingSpec, source: ModelSource) -> Self:
@@ -53,9 +55,10 @@ class TensorFlowBackend(Backend):
             batch.stacked(),
             batch.seeds,
             np.array(batch.target_tokens, self.spec.dtype),
+            np.array(self.scale, self.spec.dtype),
             np.array(learning_rate, self.spec.dtype),
         )
-        return Update(loss, norm)
+        return Update(loss, norm, self.applies(norm))
 
     def evaluate(self, batch: Batch) -> tuple[float, int]:
         losses = self.call((eval_step,), batch.arrays)
@@ -74,9 +77,10 @@ class TensorFlowBackend(Backend):
         moments = (adam.exp_avg(), adam.exp_avg_sq()) if updates else ({}, {})
         exp_avg, exp_avg_sq = map(copied, moments)
         values = copied(parameters(self.network))
-        return State(values, exp_avg, exp_avg_sq, updates)
+        return State(values, exp_avg, exp_avg_sq, updates, self.loss_scale)
 
     def restore(self, state: State) -> None:
+        self.loss_scale = state.loss_scale or self.loss_scale
         adam = self.optimizer
         held = parameters(self.network)
         for name, value in state.parameters.items():
@@ -151,12 +155,11 @@ def prepare(spec: TrainingSpec) -> tf.distribute.Strategy:
 def network_of(spec: TrainingSpec, source: ModelSource) -> keras.Model:
     """The network of `model`; raises `InputError` for one that is not known."""
     build = architecture(spec, source, ARCHITECTURES, "TensorFlow")
-    compute_dtype = "bfloat16" if spec.bf16 else spec.dtype
     return build(
         source.config,
         source.weights(),
         spec.dtype,
-        compute_dtype,
+        spec.compute_dtype,
         spec.gradient_checkpointing,
     )
 

@@ -27,6 +27,10 @@ class Parts:
         self.weights = weights
         self.dtype = dtype
         self.compute_dtype = compute_dtype
+        # A T5's last product of a feed-forward overflows float16: as transformers'
+        # T5PreTrainedModel._keep_in_fp32_modules has it
+        half = compute_dtype == "float16"
+        self.wide_dtype = dtype if half else compute_dtype
         self.places = itertools.count()
 
     def parameter(self, layer: keras.Layer, name: str) -> keras.Variable:
@@ -128,10 +132,10 @@ def shifted(value, shift: int):
 class Linear(Layer):
     """A product with a weight (outputs, inputs); no bias."""
 
-    def __init__(self, parts: Parts, name: str):
+    def __init__(self, parts: Parts, name: str, computes_in: str | None = None):
         super().__init__(parts)
         self.weight = parts.parameter(self, name)
-        self.computes_in = parts.compute_dtype
+        self.computes_in = computes_in or parts.compute_dtype
 
     def call(self, x):
         return product(x, self.weight, self.computes_in, transpose_b=True)

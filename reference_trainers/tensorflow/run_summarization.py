@@ -63,16 +63,21 @@ class AdamW(keras.optimizers.AdamW):
         self.betas = np.array([spec.adam_beta1, spec.adam_beta2], spec.dtype)
         self.shared: dict[str, Any] = {}
 
-    def begin(self, rate):
-        """Takes the rate of an update, and computes what all its variables share."""
-        self.rate.assign(rate)
+    def begin(self, rate, applied=True):
+        """Takes the rate of an update, and computes what all its variables share.
+
+        One that is not `applied` has a rate of 0, and moments that keep all they had:
+        tf.distribute allows no `tf.cond` around an update.
+        """
+        self.rate.assign(tf.where(applied, rate, 0))
         step = tf.cast(self.iterations + 1, self.rate.dtype)
         power1, power2 = (tf.pow(beta, step) for beta in self.betas)
         # Keras adds epsilon to the uncorrected root; torch to the corrected one.
         epsilon = tf.cast(np.float64(self.epsilon), step.dtype) * tf.sqrt(1 - power2)
-        beta1, beta2 = map(tf.constant, self.betas)
+        beta1, beta2 = (tf.where(applied, beta, 1) for beta in self.betas)
+        self.iterations.assign_sub(tf.where(applied, 0, 1))  # `apply` adds 1
         self.shared = {
-            **{"lr": tf.identity(rate), "beta1": beta1, "beta2": beta2},
+            **{"lr": tf.identity(self.rate), "beta1": beta1, "beta2": beta2},
             **{"beta1_power": power1, "beta2_power": power2, "epsilon": epsilon},
         }
 
@@ -143,13 +148,13 @@ def own_rows(batch, axis: int = 0):
     return tf.nest.map_structure(cut, batch)
 
 
-def gradient(network, batch: Arrays, seed, *, spec: TrainingSpec):
-    """Summed loss of one micro-batch, and its gradient."""
+def gradient(network, batch: Arrays, seed, factor=1, *, spec: TrainingSpec):
+    """Summed loss of one micro-batch, times `factor`, and its gradient."""
     device = tf.distribute.get_replica_context().replica_id_in_sync_group
     key = tf.stack([seed, device])
     variables = [variable.value for variable in network.trainable_variables]
     with tf.GradientTape() as tape:
-        loss = token_loss(network, batch, spec.label_smoothing_factor, key)
+        loss = factor * token_loss(network, batch, spec.label_smoothing_factor, key)
     grads = tape.gradient(loss, variables)
     return [loss, *map(tf.convert_to_tensor, grads)]  # an embedding's is sparse
 
@@ -160,6 +165,7 @@ def update(
     batches: Arrays,
     seeds,
     tokens,
+    scale,
     rate,
     *,
     spec: TrainingSpec,
@@ -167,14 +173,17 @@ def update(
     """One AdamW update on the whole averaged gradient; loss, norm before clipping.
 
     `batches` (micro-batches, rows, length), `seeds` (micro-batches,), `tokens` ():
-    target tokens of all of them, `rate` ().
+    target tokens of all of them, `scale` (): of the loss, `rate` (). In fp16 a norm
+    that is not finite leaves variables and moments as they were.
     """
     batches = own_rows(batches, axis=1)
     variables = network.trainable_variables
+    # In fp16 the mean's gradient: that of one token in a sum would overflow by itself.
+    factor, divisor = (scale / tokens, scale) if spec.fp16 else (1, tokens)
 
     def one(place):
         batch = Arrays(*(array[place] for array in batches))
-        return gradient(network, batch, seeds[place], spec=spec)
+        return gradient(network, batch, seeds[place], factor, spec=spec)
 
     if seeds.shape[0] == 1:
         total = one(0)
@@ -191,13 +200,18 @@ def update(
     # Keras would clip each device's own gradient: it is summed over devices first.
     context = tf.distribute.get_replica_context()
     total = context.all_reduce(SUM, total)
-    loss, *grads = [value / tokens for value in total]
+    loss, *grads = [value / divisor for value in total]
     norm = tf.linalg.global_norm(grads)
-    scale = tf.ones_like(norm)
+    clip = tf.ones_like(norm)
     if spec.max_grad_norm:
-        scale = tf.minimum(scale, spec.max_grad_norm / (norm + 1e-6))
+        clip = tf.minimum(clip, spec.max_grad_norm / (norm + 1e-6))
     # Keras sums over devices once more.
-    scale /= context.num_replicas_in_sync
-    optimizer.begin(rate)
-    optimizer.apply([grad * scale for grad in grads], variables)
+    clip /= context.num_replicas_in_sync
+    grads = [grad * clip for grad in grads]
+    applied = True
+    if spec.fp16:
+        applied = tf.math.is_finite(norm)
+        grads = [tf.where(applied, grad, 0) for grad in grads]
+    optimizer.begin(rate, applied)
+    optimizer.apply(grads, variables)
     return loss, norm

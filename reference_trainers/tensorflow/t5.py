@@ -71,7 +71,8 @@ class FeedForward(Layer):
         names = ("wi_0", "wi_1") if gated else ("wi",)
         named = [f"{layer}.DenseReluDense.{name}.weight" for name in names]
         self.wi = [Linear(parts, name) for name in named]
-        self.wo = Linear(parts, f"{layer}.DenseReluDense.wo.weight")
+        out = f"{layer}.DenseReluDense.wo.weight"
+        self.wo = Linear(parts, out, parts.wide_dtype)
         self.inner_dropout = Dropout(parts)
         self.dropout = Dropout(parts)
         self.activation = activation(parts.config.dense_act_fn)

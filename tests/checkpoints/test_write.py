@@ -9,6 +9,7 @@ import pickle
 import resource
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from reference_trainers.checkpoints.resume import require_same_run
 from reference_trainers.checkpoints.write import CheckpointWriteFailed, write_checkpoint
 from reference_trainers.errors import InputError
 from reference_trainers.protocols import State
+from reference_trainers.recipe.loss_scale import LossScale
 
 # Writing and reading
 
@@ -41,8 +43,9 @@ def test_what_is_read_is_what_was_written_bit_for_bit(
 ) -> None:
     folder = tmp_path / "checkpoint-10"
     state = state_of(1, dtype, moments)
-    scale = {"scale": 65536.0, "good_steps": 3}
-    write_checkpoint(folder, state, TRAINER_STATE, IDENTITY, write_model_files, scale)
+    scale = LossScale(65536.0, good_steps=3) if moments else None
+    state = replace(state, loss_scale=scale)
+    write_checkpoint(folder, state, TRAINER_STATE, IDENTITY, write_model_files)
 
     found, trainer_state, manifest = read_checkpoint(folder)
 
@@ -50,7 +53,7 @@ def test_what_is_read_is_what_was_written_bit_for_bit(
     assert trainer_state == TRAINER_STATE
     assert manifest.identity == IDENTITY
     assert (manifest.step, manifest.updates) == (10, state.updates)
-    assert manifest.loss_scale == scale
+    assert found.loss_scale == manifest.loss_scale == scale
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-10"]
 
 

@@ -28,6 +28,7 @@ CHANGED: dict[str, Any] = {
     "adam_beta2": 0.5,
     "adam_epsilon": 1e-3,
     "bf16": True,
+    "fp16": True,
     "gradient_accumulation_steps": 3,
     "label_smoothing_factor": 0.2,
     "learning_rate": 1e-2,
@@ -45,8 +46,7 @@ CHANGED: dict[str, Any] = {
 
 def test_every_shared_flag_is_passed_on_or_has_its_reason():
     assert NOT_PASSED_ON.keys() - {"push_to_hub_model_id"} <= SHARED
-    # fp16 is refused until it is implemented
-    assert SHARED - NOT_PASSED_ON.keys() == {*CHANGED, "fp16"}
+    assert SHARED - NOT_PASSED_ON.keys() == {*CHANGED}
     assert all(NOT_PASSED_ON.values())
 
 
@@ -72,6 +72,7 @@ def test_both_flags_of_the_warmup_are_one():
         ("fp16", {}, True),
         ("bf16", {"bf16": True}, False),
         ("fp16", {"bf16": True}, True),
+        ("fp16", {"fp16": True}, False),
     ],
 )
 def test_the_launchers_own_precision_is_not_obeyed_in_silence(

@@ -23,6 +23,7 @@ from tests.life.runs import Life
         ("adam_beta2", 0.9, "adam_beta2 was 0.999 and is 0.9"),
         ("dtype", "float64", "dtype was float32 and is float64"),
         ("bf16", True, "bf16 was False and is True"),
+        ("fp16", True, "fp16 was False and is True"),
         ("seed", 7, "seed was 42 and is 7"),
     ],
 )
