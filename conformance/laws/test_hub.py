@@ -53,8 +53,8 @@ def assert_is_there(hub: Hub, name: str, folder: Path) -> None:
 
 @law("hub.one-commit", profiles=CPU)
 def test_a_run_is_one_commit(run: Runs, hub: Hub, tmp_path: Path) -> None:
-    """What a run wrote is pushed in one commit; pushed again it makes none."""
-    flags = {"push_to_hub": True, "hub_strategy": "end", "do_eval": True}
+    """What a run wrote is one commit, its last save included; again it makes none."""
+    flags = {"push_to_hub": True, "do_eval": True, "save_strategy": "epoch"}
     report = run.into(tmp_path / "mine", **flags).report
     assert report.push is not None and report.push["problem"] is None, report.push
     assert report.push["repository"] == "user/mine"

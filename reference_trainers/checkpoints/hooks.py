@@ -32,7 +32,7 @@ class Pushes(Protocol):
 
     def wait(self) -> None: ...
 
-    def saved(self, checkpoint: Path, step: int) -> None: ...
+    def saved(self, checkpoint: Path, step: int, is_last: bool) -> None: ...
 
 
 class RunHooks:
@@ -118,8 +118,10 @@ class RunHooks:
         with self.record_.clock.paused():
             self.sharing.wait()  # what is being pushed must not be rotated away
             self.saver.save(self.backend, self.record_)
-            if self.saver.newest and self.saver.newest_step == self.record_.next_step:
-                self.sharing.saved(self.saver.newest, self.saver.newest_step)
+            step = self.record_.next_step
+            if self.saver.newest and self.saver.newest_step == step:
+                is_last = step == self.record_.plan.total_steps
+                self.sharing.saved(self.saver.newest, step, is_last)
         self.stopping.leave_by(self.leave)  # nothing would be lost
 
     def catch_up(self, plan: Plan) -> None:

@@ -61,7 +61,9 @@ def answer_to(job: Mapping[str, Any]) -> dict[str, Any]:
         kind = "failed" if status in MAY_PASS else "refused"
         return {kind: said_by_the_hub(status, error)}
     except Exception as error:  # no network, a connection reset, a file gone ...
-        return {"failed": f"{ENDPOINT}: {clean(sentence_of(error))}"}
+        chain = [error, *([error.__cause__] if error.__cause__ else [])]
+        told = dict.fromkeys(map(sentence_of, chain))  # each once; the cause says why
+        return {"failed": clean(f"{ENDPOINT}: {' '.join(told)}")}
 
 
 def check(repository: str, private: bool | None) -> dict[str, Any]:

@@ -162,16 +162,23 @@ class Sharing:
         self._running: threading.Thread | None = None
         self._unsent: list[Path] = []  # checkpoints that are asked for
 
-    def saved(self, checkpoint: Path, step: int) -> None:
-        """Begins to push a checkpoint, if that is asked for."""
-        if not self.spec.push_to_hub or self.spec.hub_strategy == "end":
+    def saved(self, checkpoint: Path, step: int, is_last: bool) -> None:
+        """Begins to push a checkpoint, if that is asked for.
+
+        Of the last step's nothing is pushed but what can be resumed elsewhere: the
+        result follows, and so there are as many commits as saves.
+        """
+        strategy = self.spec.hub_strategy
+        if not self.spec.push_to_hub or strategy == "end":
+            return
+        if strategy == "every_save" and is_last:
             return
         self.wait()
         files = own_files(checkpoint)
         model = {n: path for n, path in files.items() if n not in TRAINING_ONLY}
-        if self.spec.hub_strategy == "checkpoint":
+        if strategy == "checkpoint":
             self._unsent = [checkpoint]
-        elif self.spec.hub_strategy == "all_checkpoints":
+        elif strategy == "all_checkpoints":
             self._unsent.append(checkpoint)
         self._start(Push(f"Training in progress, step {step}", model))
 
@@ -242,7 +249,7 @@ class Sharing:
         if problem is None:
             self._unsent = []
             say(f"{push.message}: pushed to {answer['url']}")
-        elif self.stop() is None:
+        elif push.message != END and self.stop() is None:  # of the end the report tells
             say(f"{push.message}: not pushed to {self.repository}: {problem}")
 
 
