@@ -30,6 +30,7 @@ from reference_trainers import (
     RunReport,
     TrainingSpec,
     TrainingStopped,
+    flags_of_dict,
 )
 
 MODULE = "conformance.worker"
@@ -55,6 +56,8 @@ def launch(subject: Subject, profile: Profile, spec: TrainingSpec) -> RunReport:
     """Runs `spec`; raises `InputError` and `TrainingStopped` as the trainer does."""
     if not profile.own_process:
         return subject.trainer.run(spec)
+    if profile.processes > 1:
+        return _launched(subject, profile, spec)
     request = {"trainer": subject.text, "spec": asdict(spec)}
     reply, said = _worker(subject, profile).ask(request)
     sys.stderr.write(said)
@@ -73,6 +76,8 @@ def launch_command(subject: Subject, profile: Profile, arguments: list[str]) -> 
     """`python -m reference_trainers --trainer TEXT ARGUMENTS ...`, without a process
     of its own; see `process_of` for that."""
     arguments = ["--trainer", subject.text, *arguments]
+    if profile.processes > 1:
+        return _started(profile, arguments)
     if profile.own_process:
         reply, said = _worker(subject, profile).ask({"arguments": arguments})
         if reply["ended"] != "command":
@@ -83,6 +88,40 @@ def launch_command(subject: Subject, profile: Profile, arguments: list[str]) -> 
             status = run_command(arguments)
         file.seek(0)
         return Ended(status, file.read())
+
+
+def _launched(subject: Subject, profile: Profile, spec: TrainingSpec) -> RunReport:
+    """The report that the processes of a run leave in its folder."""
+    assert spec.output_dir is not None
+    arguments = flags_of_dict(spec.as_dict())
+    ended = _started(profile, ["--trainer", subject.text, *arguments])
+    sys.stderr.write(ended.said)
+    if ended.status in (0, 3):
+        return RunReport.read(Path(spec.output_dir))
+    told = ended.said.strip().splitlines() or [""]
+    if ended.status == 2:
+        raise InputError(told[-1])
+    if ended.status > 128:
+        raise TrainingStopped(told[-1], ended.status)
+    raise Crashed(f"{subject.text} on {profile.name}:\n{ended.said}")
+
+
+def _started(profile: Profile, arguments: list[str]) -> Ended:
+    """How the processes of one run ended, as the first of them did."""
+    with tempfile.TemporaryDirectory() as top:
+        launcher = subprocess.run(
+            command_of(profile, "--told", top, "--", *arguments),
+            env=environment_of(profile),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=LIMIT,
+        )
+        status, said = Path(top, "status"), Path(top, "said")
+        if not status.exists():
+            return Ended(launcher.returncode or 1, launcher.stderr)
+        return Ended(int(status.read_text()), said.read_text(encoding="utf-8"))
 
 
 def process_of(
@@ -107,7 +146,7 @@ def process_of(
 
 def command_of(profile: Profile, *arguments: str) -> list[str]:
     """What starts a process of the profile."""
-    python = [*profile.launcher, sys.executable]
+    python = profile.launcher or (sys.executable,)
     return [*python, "-m", MODULE, "--profile", profile.name, *arguments]
 
 

@@ -191,7 +191,7 @@ def runs_of(
 def run(subject: Subject, profile: Profile, runs_of: MakeRuns) -> Runs:
     """Makes runs of the trainer under test: ``run(max_steps=3).losses``."""
     runs = runs_of(subject.text, profile.name)
-    reason = runs.devices_missing()
+    reason = runs.devices_missing
     if reason is not None:
         pytest.skip(f"not run: {reason}")
     return runs

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -22,16 +23,16 @@ def float64_t5() -> None:
     after_import("transformers.models.t5.modeling_t5", lift)
 
 
-def two_tensorflow_devices() -> None:
-    """TensorFlow sees two CPUs; JAX learns the same from its environment."""
-    after_import("tensorflow", _split_the_cpu)
+def tensorflow_devices(count: int) -> None:
+    """TensorFlow sees so many CPUs; JAX learns the same from its environment."""
+    after_import("tensorflow", partial(_split_the_cpu, count))
 
 
-def _split_the_cpu(tensorflow: Any) -> None:
+def _split_the_cpu(count: int, tensorflow: Any) -> None:
     config = tensorflow.config
     (cpu,) = config.list_physical_devices("CPU")
-    halves = [config.LogicalDeviceConfiguration()] * 2
-    config.set_logical_device_configuration(cpu, halves)
+    parts = [config.LogicalDeviceConfiguration()] * count
+    config.set_logical_device_configuration(cpu, parts)
 
 
 def after_import(name: str, do: Callable[[Any], None]) -> None:

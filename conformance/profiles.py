@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from conformance import prepare
@@ -20,7 +23,9 @@ class Profile:
     flags: Mapping[str, Any]
     """The flags of a run that choose it; a law gives none of these."""
     devices: int = 1
-    """Data-parallel devices, all in one process."""
+    """Data-parallel devices, in all processes together."""
+    processes: int = 1
+    """Each run is a command of its own, which `launcher` starts so often."""
     others: str | None = None
     """The profile on which other trainers run for comparison; None: this one."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -30,7 +35,7 @@ class Profile:
     own_process: bool = True
     """False: it asks nothing of the process, so runs are made in pytest's own."""
     launcher: tuple[str, ...] = ()
-    """What starts Python where it is not started plainly; then comes `-m ...`."""
+    """What starts processes where Python is not started plainly; `-m ...` follows."""
     missing: Callable[[], str | None] = lambda: None
     """Why its hardware is not here; None: it is."""
 
@@ -40,6 +45,27 @@ class Profile:
         How many devices a trainer computes on shows in its first report alone.
         """
         return self.missing()
+
+
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
+
+
+def missing_module(name: str) -> str | None:
+    """Why a launcher cannot be started; None: it can."""
+    return None if find_spec(name) else f"{name} is not installed"
+
+
+def simulated(devices: int) -> Profile:
+    """So many CPUs in one process, made before the first computation there."""
+    return Profile(
+        f"cpu-x{devices}",
+        "float32",
+        {"use_cpu": True},
+        devices=devices,
+        others="cpu",
+        environment={"JAX_NUM_CPU_DEVICES": str(devices)},
+        prepare=(partial(prepare.tensorflow_devices, devices),),
+    )
 
 
 PRECISION_FLAGS = ("dtype", "bf16", "fp16", "use_cpu")  # a profile's, never a law's
@@ -58,15 +84,18 @@ PROFILES = {
         # Accelerate is told of mixed precision once for the whole process
         Profile("cpu-bf16", "half", {"use_cpu": True, "bf16": True}),
         Profile("cpu-fp16", "half", {"use_cpu": True, "fp16": True}),
-        # Simulated devices are made before the first computation. PyTorch has none.
+        simulated(2),
+        simulated(8),
+        # Two processes that talk over loopback, as on two GPUs or two hosts
         Profile(
-            "cpu-x2",
+            "cpu-p2",
             "float32",
             {"use_cpu": True},
             devices=2,
+            processes=2,
             others="cpu",
-            environment={"JAX_NUM_CPU_DEVICES": "2"},
-            prepare=(prepare.two_tensorflow_devices,),
+            launcher=(*TORCHRUN, "--nproc_per_node", "2"),
+            missing=lambda: missing_module("torch"),
         ),
     )
 }
@@ -78,5 +107,6 @@ FLOAT64 = ("cpu-float64",)  # the recorded trace is of float64
 FLOAT = ("cpu", "cpu-float64", "cpu-x2")  # where a small change of a loss shows
 HALF = ("cpu-bf16", "cpu-fp16")
 FP16 = ("cpu-fp16",)  # the only one with a loss scale
-DEVICES = ("cpu-x2",)  # several devices
+ONE_PROCESS = ("cpu-x2", "cpu-x8")  # with several devices; PyTorch has none such
+DEVICES = (*ONE_PROCESS, "cpu-p2")
 CPU = ("cpu",)  # laws of commands and clocks, which no precision changes

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from fixtures.models import tiny_t5
 from fixtures.texts import ragged_rows
 from fixtures.write import write_jsonl
 from reference_trainers import (
+    InputError,
     RunReport,
     StepRecord,
     TrainingSpec,
@@ -163,11 +165,15 @@ class Runs:
         assert not changed, f"a refused run changes or leaves behind: {changed}"
         return lines[0]
 
+    @cached_property
     def devices_missing(self) -> str | None:
         """Why it does not compute on the profile's devices, as one step shows."""
         if self.profile.devices == 1:
             return None
-        found = self(max_steps=1).report.hardware.get("devices")
+        try:
+            found = self(max_steps=1, **{BATCH: 8}).report.hardware.get("devices")
+        except InputError as error:
+            return str(error)
         if found == self.profile.devices:
             return None
         close(self.subject, self.profile)

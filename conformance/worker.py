@@ -7,6 +7,8 @@ SIGKILL ends it just before the Nth call that makes, flushes or renames a file o
 training has begun writing: no handler runs and nothing is cleaned up, as when the power
 goes.
 
+With `--told FOLDER` it is one of several such processes: see `told`.
+
     python -m conformance.worker --profile NAME --replies DESCRIPTOR
 
 takes requests from stdin, a JSON object a line, and answers each with one.
@@ -22,10 +24,17 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from conformance.profiles import PROFILES
-from reference_trainers import InputError, TrainingSpec, TrainingStopped, find_trainer
+from reference_trainers import (
+    InputError,
+    TrainingSpec,
+    TrainingStopped,
+    find_trainer,
+    world_of,
+)
 
 OPERATIONS = ("fsync", "rename", "replace", "mkdir")
 
@@ -35,6 +44,7 @@ def main() -> int:
     parser.add_argument("--profile", required=True, choices=sorted(PROFILES))
     parser.add_argument("--die-at", type=int, default=0)
     parser.add_argument("--replies", type=int)
+    parser.add_argument("--told", type=Path)
     parser.add_argument("arguments", nargs="*")
     asked = parser.parse_args()
     for step in PROFILES[asked.profile].prepare:
@@ -44,7 +54,22 @@ def main() -> int:
         return 0
     if asked.die_at:
         die_at(asked.die_at)
+    if asked.told is not None:
+        return told(asked.told, asked.arguments)
     return run_command(asked.arguments)
+
+
+def told(folder: Path, arguments: Sequence[str]) -> int:
+    """The same for one of several processes, whose launcher has a say of its own.
+
+    What they say goes into `said`, and how the first of them ends into `status`.
+    """
+    with open(folder / "said", "a", encoding="utf-8") as said:
+        os.dup2(said.fileno(), 2)
+    status = run_command(arguments)
+    if world_of().first:
+        (folder / "status").write_text(str(status))
+    return status
 
 
 def run_command(arguments: Sequence[str]) -> int:

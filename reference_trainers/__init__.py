@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from reference_trainers.checkpoints.write import write_checkpoint
     from reference_trainers.cli import TRACEBACK_HELP, exit_with, flags_of_dict, parse
     from reference_trainers.data.batches import Arrays, Batch, GlobalBatch, Rows
-    from reference_trainers.errors import InputError, TrainingStopped
+    from reference_trainers.errors import InputError, ProcessLost, TrainingStopped
     from reference_trainers.files import files_in, write_whole
     from reference_trainers.loop import after_update
     from reference_trainers.models.generation import GenerationSettings
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         json_text,
     )
     from reference_trainers.spec import SECRETS, TrainingSpec
-    from reference_trainers.world import World
+    from reference_trainers.world import World, world_of
 
 _HOMES = {
     "checkpoints.manifest": ("verify_checkpoint",),
@@ -49,7 +49,7 @@ _HOMES = {
     "checkpoints.write": ("write_checkpoint",),
     "cli": ("TRACEBACK_HELP", "exit_with", "flags_of_dict", "parse"),
     "data.batches": ("Arrays", "Batch", "GlobalBatch", "Rows"),
-    "errors": ("InputError", "TrainingStopped"),
+    "errors": ("InputError", "ProcessLost", "TrainingStopped"),
     "files": ("files_in", "write_whole"),
     "loop": ("after_update",),
     "models.generation": ("GenerationSettings",),
@@ -77,7 +77,7 @@ _HOMES = {
         "json_text",
     ),
     "spec": ("SECRETS", "TrainingSpec"),
-    "world": ("World",),
+    "world": ("World", "world_of"),
 }
 
 __all__ = [
@@ -99,6 +99,7 @@ __all__ = [
     "ModelSource",
     "Padding",
     "Plan",
+    "ProcessLost",
     "Rows",
     "RunReport",
     "SharedTrainer",
@@ -124,6 +125,7 @@ __all__ = [
     "rows_at",
     "total_steps",
     "verify_checkpoint",
+    "world_of",
     "write_checkpoint",
     "write_whole",
 ]

@@ -10,6 +10,7 @@ import difflib
 import json
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -21,6 +22,7 @@ from reference_trainers.errors import InputError, TrainingStopped, sentence_of
 from reference_trainers.flags import GROUPS, HubFlags
 from reference_trainers.spec import TrainingSpec
 from reference_trainers.spec_rules import kinds
+from reference_trainers.world import world_of
 
 if TYPE_CHECKING:
     from reference_trainers.protocols import Trainer
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 FILE_ENDINGS = (".json", ".yaml", ".yml")
 TRACEBACK_HELP = "After an error, show where in the code it came from."
 WHAT_A_VALUE_IS: dict[type, str] = {int: "N", float: "X", str: "TEXT"}
+
+GRACE = 2.0  # seconds
 
 
 # ---- flags -> spec -------------------------------------------------------------------
@@ -224,10 +228,11 @@ def main(
         spec = parse(arguments, program)
         report = trainer.run(spec)
     except InputError as error:
-        return refused(error, "--traceback" in arguments)
+        return after_the_first(refused(error, "--traceback" in arguments))
     except TrainingStopped as stopped:
-        print(stopped, file=sys.stderr)
-        return stopped.exit_status
+        if _speaks():
+            print(stopped, file=sys.stderr)
+        return after_the_first(stopped.exit_status)
     except _Stopped as stopped:
         print(f"{stopped.name}: stopped before anything was done.", file=sys.stderr)
         raise
@@ -236,8 +241,25 @@ def main(
             signal.signal(number, handler)
     from reference_trainers.results import json_text  # here: it needs numpy
 
-    sys.stdout.write(json_text(report.metrics))
+    if _speaks():
+        sys.stdout.write(json_text(report.metrics))
     return pushed_or_told(report)
+
+
+def after_the_first(status: int) -> int:
+    """Of several processes the first ends first: a launcher ends all with the one
+    that fails, and that one has still to say why."""
+    if not _speaks():
+        time.sleep(GRACE)
+    return status
+
+
+def _speaks() -> bool:
+    """Of several processes the first alone says what all have met."""
+    try:
+        return world_of().first
+    except InputError:  # which is what it says
+        return True
 
 
 def pushed_or_told(report: RunReport) -> int:
@@ -245,11 +267,12 @@ def pushed_or_told(report: RunReport) -> int:
     if report.push is None or report.push["problem"] is None:
         return 0
     folder = report.spec["output_dir"]
-    print(
-        f"{folder} is whole, but was not pushed: {report.push['problem']}\n"
-        f"To push it: python -m reference_trainers push {folder}",
-        file=sys.stderr,
-    )
+    if _speaks():
+        print(
+            f"{folder} is whole, but was not pushed: {report.push['problem']}\n"
+            f"To push it: python -m reference_trainers push {folder}",
+            file=sys.stderr,
+        )
     return 3
 
 
@@ -257,7 +280,7 @@ def refused(error: InputError, with_traceback: bool = False) -> int:
     """Says what is wrong, in one line on stderr; the exit status of bad input."""
     if with_traceback:
         traceback.print_exception(error)
-    else:
+    elif _speaks():
         print(error, file=sys.stderr)
     return 2
 

@@ -23,6 +23,17 @@ class TrainingStopped(Exception):
         self.exit_status = exit_status
 
 
+class ProcessLost(TrainingStopped):
+    """Another process of the run has died, or the way to it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another process of the run has ended. What is saved stands: start the run "
+            "again to go on from it.",
+            exit_status=1,
+        )
+
+
 def sentence_of(error: BaseException) -> str:
     """A library's message on one line, as a sentence; cut where it is long."""
     message = str(error).strip() or type(error).__name__

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, Self, SupportsFloat
 
 import numpy as np
 
+from reference_trainers.errors import InputError
 from reference_trainers.recipe.loss_scale import LossScale
 from reference_trainers.world import World
 
@@ -175,8 +176,20 @@ class Backend(Protocol):
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Of the parameters, by the names of `state`; copies nothing."""
 
-    def reduce(self, values: np.ndarray) -> np.ndarray:
-        """Sums over all processes; the identity where there is one."""
+    @classmethod
+    def join(cls, world: World, spec: TrainingSpec) -> None:
+        """Meets the other processes that the launcher started, before anything else.
+
+        Raises `InputError` where the trainer knows of no other process.
+        """
+        raise InputError(
+            f"The launcher started {world.size} processes, and this trainer computes "
+            "in one: start one."
+        )
+
+    @classmethod
+    def reduce(cls, values: np.ndarray) -> np.ndarray:
+        """The sum over all processes that have joined; the identity where one is."""
         return values
 
     def peak_memory_bytes(self) -> int | None:

@@ -62,9 +62,9 @@ class SharedTrainer:
             spec = replace(spec, do_train=True, do_eval=True)
         check_files(spec)
         check_columns(spec)
-        from reference_trainers import run  # here: it imports transformers
+        from reference_trainers.start import start  # here: it imports transformers
 
-        return run.run(self.name, self.backend_class, spec)
+        return start(self.name, self.backend_class, spec)
 
     def backend_class(self) -> Any:
         """The class, which imports the framework; its noise is kept off stderr."""

@@ -122,7 +122,12 @@ class RunReport:
     @classmethod
     def read(cls, folder: Path) -> RunReport:
         """The report in an output folder."""
-        content = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+        return cls.of((folder / REPORT_FILE).read_text(encoding="utf-8"))
+
+    @classmethod
+    def of(cls, text: str) -> RunReport:
+        """The reverse of `as_json`."""
+        content = json.loads(text)
         content["steps"] = [StepRecord.of(step) for step in content["steps"]]
         content["splits"] = {
             name: SplitReport(**split) for name, split in content["splits"].items()

@@ -7,9 +7,9 @@ leaves the output folder as it found it, but for whole checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -20,12 +20,13 @@ from reference_trainers.checkpoints.read import (
     read_published,
     read_state,
     read_trainer_state,
-    require_shapes,
 )
 from reference_trainers.checkpoints.resume import (
+    BackendClass,
     Start,
     identity_of,
     is_finished,
+    load_backend,
     require_free_names,
     require_resumable,
     require_room,
@@ -34,7 +35,7 @@ from reference_trainers.checkpoints.resume import (
 from reference_trainers.checkpoints.write import Saver, write_model
 from reference_trainers.data.rows import load_rows
 from reference_trainers.data.tokens import Split
-from reference_trainers.errors import InputError, TrainingStopped
+from reference_trainers.errors import TrainingStopped
 from reference_trainers.files import json_of
 from reference_trainers.folder import (
     Claim,
@@ -46,6 +47,8 @@ from reference_trainers.folder import (
 )
 from reference_trainers.hub.sharing import Sharing, check_sharing
 from reference_trainers.models.source import ModelSource, load_model
+from reference_trainers.processes import share
+from reference_trainers.processes.group import Group
 from reference_trainers.protocols import Backend
 from reference_trainers.recipe.plan import Plan, plan_of
 from reference_trainers.report.evaluation import (
@@ -67,19 +70,16 @@ from reference_trainers.report.write import (
 from reference_trainers.results import REPORT_FILE, RunReport
 from reference_trainers.signals import StopRequest, stop_signals
 from reference_trainers.spec import TrainingSpec
-from reference_trainers.world import require_one_process, world_of
-
-BackendClass = Callable[[], type[Backend]]
-"""Gives a backend's class; called late, because it imports the framework."""
 
 
-def run(name: str, backend_class: BackendClass, spec: TrainingSpec) -> RunReport:
+def run(
+    name: str, backend_class: BackendClass, spec: TrainingSpec, group: Group
+) -> RunReport:
     """Runs `spec` in the trainer of that name, and writes its output folder.
 
     Raises `InputError` for what the user can fix, `TrainingStopped` on a signal.
     """
-    # ---- one process, one folder -----------------------------------------------------
-    require_one_process(world_of())
+    # ---- one folder ------------------------------------------------------------------
     with claimed(output_folder(spec)) as claim:
         start = start_of(spec, claim)
         tell(start.warnings)
@@ -90,15 +90,19 @@ def run(name: str, backend_class: BackendClass, spec: TrainingSpec) -> RunReport
         tell(source.warnings(spec))
         require_room(spec, claim, source)
         splits = load_rows(spec, source.tokenizer)
-        backend = load_backend(backend_class, spec, source, start)
+        group.say("load")  # what is cached is there by now
+        with group.together():
+            backend = load_backend(backend_class, spec, source, start)
         with (
             stop_signals(claim.discard) as stopping,
             closing(Sharing(spec, repository, stopping.exit_status)) as sharing,
         ):
-            settings = evaluation_settings(spec, source, backend, stopping.exit_status)
+            settings = evaluation_settings(
+                *(spec, source, backend, group, stopping.exit_status)
+            )
             ready = Ready(
                 *(spec, claim, start, source, splits),
-                *(backend, settings, stopping, sharing),
+                *(backend, group, settings, stopping, sharing),
             )
 
             # ---- train, evaluate, predict --------------------------------------------
@@ -119,21 +123,6 @@ def run(name: str, backend_class: BackendClass, spec: TrainingSpec) -> RunReport
                 return sharing.finished(claim.folder, report)
 
 
-def load_backend(
-    backend_class: BackendClass, spec: TrainingSpec, source: ModelSource, start: Start
-) -> Backend:
-    """The backend with its weights: the checkpoint's own, where there is one."""
-    if start.checkpoint is None:
-        return backend_class().load(spec, source)
-    folder = start.checkpoint.folder
-    try:
-        backend = backend_class().load(spec, source.with_weights_of(folder))
-    except InputError as error:
-        raise InputError(f"{folder} is of another model: {error}") from error
-    require_shapes(folder, backend.shapes())
-    return backend
-
-
 @dataclass(frozen=True)
 class Ready:
     """All that a run has before it computes anything."""
@@ -144,6 +133,7 @@ class Ready:
     source: ModelSource
     splits: Mapping[str, Split]
     backend: Backend
+    group: Group
     settings: EvaluationSettings
     stopping: StopRequest
     sharing: Sharing
@@ -180,17 +170,22 @@ def train(ready: Ready) -> Training:
     hooks = hooks_of(ready, plan, identity)
     record = hooks.record_
     if start.checkpoint is not None:
-        backend.restore(read_state(start.checkpoint, parameters=False))
+        # The others have not read the checkpoint's weights
+        state = read_state(start.checkpoint, parameters=not ready.group.is_one)
+        share.restore(backend, ready.group, state)
         say(f"Resuming from {start.checkpoint.folder}.")
     try:
         hooks.catch_up(plan)
         if hooks.step < plan.total_steps:
-            (backend.fit or partial(loop.fit, backend))(split.rows, plan, hooks)
+            facts: dict[str, Any] = {"step": hooks.step, "overflows": hooks.overflows}
+            ready.group.say("fit", plan=asdict(plan), **facts)
+            rows = share.SaidRows(split.rows, ready.group)
+            (backend.fit or partial(loop.fit, backend))(rows, plan, hooks)
         hooks.log()
     finally:
         record.close()
     ready.stopping.leave_by(None)  # the weights are changing
-    step = restore_best(backend, record, hooks.saver)
+    step = restore_best(backend, ready.group, record, hooks.saver)
     hooks.holds_best = step != record.next_step
     metrics = record.train_metrics(len(split.rows))
     return Training(plan.total_steps, identity, step, metrics, hooks)
@@ -210,6 +205,7 @@ def hooks_of(ready: Ready, plan: Plan, identity: Mapping[str, Any]) -> RunHooks:
         record.log_to_tensorboard(folder / "runs")
     return RunHooks(
         ready.backend,
+        ready.group,
         record,
         saver,
         ready.stopping,
@@ -232,7 +228,7 @@ def judge(ready: Ready, training: Training) -> dict[str, Any]:
     judges = spec.do_eval or spec.do_predict
     published = None if training.hooks else ready.start.published
     if judges and published is not None and published.model_step is not None:
-        backend.restore(read_published(ready.claim.folder))
+        share.restore(backend, ready.group, read_published(ready.claim.folder))
     metrics: dict[str, Any] = {}
     hooks = training.hooks
     stopped = "Stopped while evaluating; what stood before still stands."

@@ -51,15 +51,6 @@ def world_of(environment: Mapping[str, str] = os.environ) -> World:
     return World()
 
 
-def require_one_process(world: World) -> None:
-    """One process alone is known so far: several would fight for one folder."""
-    if world.size > 1:
-        raise InputError(
-            f"The launcher started {world.size} processes, which is not supported yet: "
-            "start one."
-        )
-
-
 def _of_tf_config(config: Mapping) -> World:
     """The workers of a TF_CONFIG, its chief first."""
     cluster = config.get("cluster", {})

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from reference_trainers.errors import InputError
-from reference_trainers.world import World, require_one_process, world_of
+from reference_trainers.world import World, world_of
 
 CLUSTER = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
 
@@ -42,9 +42,3 @@ def test_a_launcher_says_who_this_process_is(said: tuple[dict, World]) -> None:
 def test_what_cannot_be_read_is_one_sentence(environment: dict[str, str]) -> None:
     with pytest.raises(InputError, match="launcher's variables cannot be read"):
         world_of(environment)
-
-
-def test_several_processes_are_refused() -> None:
-    require_one_process(World())
-    with pytest.raises(InputError, match="started 2 processes"):
-        require_one_process(World(rank=1, size=2))

@@ -2,9 +2,9 @@
 
 The commands are those of `fixtures/guide`. Each runs in a process of its own, against a
 local Hub that has the guide's model and dataset by their names. Adapted are the path of
-the script, the output folder, names that stand for something (`path_to_...`) and two
-lengths, which make it short. Our own trainers are started by their scripts, any other
-by `--trainer TEXT`.
+the script, the output folder, names that stand for something (`path_to_...`), the
+number of processes (two) and two lengths, which make it short. Our own trainers are
+started by their scripts, any other by `--trainer TEXT`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ SCRIPTS = {
     "tensorflow": "tensorflow/run_summarization.py",
     "flax": "flax/run_summarization.py",
 }
+PROCESSES = 2
 SHORT = "--max_source_length 32 --max_target_length 8"
 ROWS = {"train": 100, "validation": 50}  # of the dataset
 OWN_ROWS = {"train": 60, "validation": 6}  # of the reader's files
@@ -77,8 +78,10 @@ class Reader:
             "text_column_name": "long",
             "summary_column_name": "short",
             "python": sys.executable,
+            "torchrun": str(Path(sys.executable).with_name("torchrun")),
             "accelerate": str(Path(sys.executable).with_name("accelerate")),
         }
+        command = command.replace("--nproc_per_node 8", f"--nproc_per_node {PROCESSES}")
         for word in shlex.split(command.replace("\\\n", " ")):
             if word.startswith("$S/"):
                 words += self.start
@@ -175,6 +178,7 @@ def test_command(
     rows = {"train": 50, "validation": 50} if "--max_train" in command.command else rows
     assert {name: split.rows for name, split in report.splits.items()} == rows
     size = 4 if "train_batch_size=4" in command.command else 8
+    size *= PROCESSES if command.command.startswith("torchrun") else 1
     assert report.total_steps == 3 * -(-rows["train"] // size)
     assert report.resumed_at == {"resume": 4, "resume-named": 2}.get(id)
     if "--push_to_hub" in command.command:

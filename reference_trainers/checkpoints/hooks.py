@@ -12,6 +12,8 @@ from reference_trainers.checkpoints.read import read_checkpoint
 from reference_trainers.checkpoints.write import Saver
 from reference_trainers.data.batches import GlobalBatch
 from reference_trainers.errors import InputError, TrainingStopped
+from reference_trainers.processes import share
+from reference_trainers.processes.group import Group
 from reference_trainers.protocols import Backend, Update
 from reference_trainers.recipe.plan import Plan
 from reference_trainers.report.evaluation import EvaluationLeft
@@ -41,6 +43,7 @@ class RunHooks:
     def __init__(
         self,
         backend: Backend,
+        group: Group,
         record: Record,
         saver: Saver,
         stopping: Stopping,
@@ -53,6 +56,8 @@ class RunHooks:
         self.holds_best = False
         """Whether the backend has the weights of the best, not of the last step."""
         self.backend = backend
+        self.group = group
+        self._agreed: int | None = None
         self.record_ = record
         self.saver = saver
         self.stopping = stopping
@@ -62,7 +67,9 @@ class RunHooks:
 
     @property
     def stop(self) -> TrainingStopped | None:
-        exit_status = self.stopping.exit_status()
+        exit_status = self._agreed
+        if self.group.is_one:  # nobody to agree with: what came since counts, too
+            exit_status = self.stopping.exit_status()
         return TrainingStopped(self.told, exit_status) if exit_status else None
 
     @property
@@ -82,6 +89,7 @@ class RunHooks:
     def record(self, batch: GlobalBatch, update: Update, learning_rate: float) -> None:
         self.stopping.leave_by(None)  # the device may be at it still
         self.record_.add(batch, update, learning_rate, self.backend.compilations)
+        self._agreed = self.group.agreed(self.stopping.exit_status())
         if not update.applied:
             self.overflows += 1
             assert self.backend.loss_scale is not None
@@ -111,6 +119,7 @@ class RunHooks:
                 return
             finally:
                 self.stopping.leave_by(None)
+                self.group.say("go on")
             self.record_.log_metrics(metrics)
 
     def save(self) -> None:
@@ -147,7 +156,7 @@ class RunHooks:
             raise self.stop
 
 
-def restore_best(backend: Backend, record: Record, saver: Saver) -> int:
+def restore_best(backend: Backend, group: Group, record: Record, saver: Saver) -> int:
     """The best checkpoint's weights; the last ones where it is gone. Their step."""
     best = record.best_checkpoint if record.spec.load_best_model_at_end else None
     if best is None:
@@ -159,7 +168,7 @@ def restore_best(backend: Backend, record: Record, saver: Saver) -> int:
         saver.warnings.append(warning)
         say(warning)
         return record.next_step
-    backend.restore(state)
+    share.restore(backend, group, state)
     return manifest.step
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from reference_trainers.checkpoints.manifest import (
     CheckpointError,
     verify_checkpoint,
 )
+from reference_trainers.checkpoints.read import require_shapes
 from reference_trainers.errors import InputError
 from reference_trainers.files import json_of
 from reference_trainers.folder import Claim, require_free
 from reference_trainers.models.source import ModelSource
+from reference_trainers.protocols import Backend
 from reference_trainers.recipe.plan import Plan
 from reference_trainers.report.write import result_names
 from reference_trainers.results import RunReport
@@ -35,6 +37,10 @@ LOSS_AND_OPTIMIZER = (
     *("dtype", "bf16", "fp16", "label_smoothing_factor", "ignore_pad_token_for_loss"),
     *("adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay", "max_grad_norm"),
 )
+
+
+BackendClass = Callable[[], type[Backend]]
+"""Gives a backend's class; called late, because it imports the framework."""
 
 
 @dataclass(frozen=True)
@@ -267,3 +273,18 @@ def _flat(content: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]
             yield from _flat(value, f"{at}{name}.")
         else:
             yield at + name, value
+
+
+def load_backend(
+    backend_class: BackendClass, spec: TrainingSpec, source: ModelSource, start: Start
+) -> Backend:
+    """The backend with its weights: the checkpoint's own, where there is one."""
+    if start.checkpoint is None:
+        return backend_class().load(spec, source)
+    folder = start.checkpoint.folder
+    try:
+        backend = backend_class().load(spec, source.with_weights_of(folder))
+    except InputError as error:
+        raise InputError(f"{folder} is of another model: {error}") from error
+    require_shapes(folder, backend.shapes())
+    return backend

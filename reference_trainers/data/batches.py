@@ -183,6 +183,9 @@ def part_of(batch: Batch, world: World) -> Batch:
         cut = Arrays(*(array[first : first + rows] for array in batch.arrays))
     else:  # it takes part all the same: the others wait for its gradient
         cut = Arrays(*(np.zeros_like(array[:1]) for array in batch.arrays))
-        cut = cut._replace(labels=np.full_like(cut.labels, NO_TARGET))
+        mask = np.zeros_like(cut.attention_mask)
+        mask[:, 0] = 1  # attention to nothing at all would not be a number
+        labels = np.full_like(cut.labels, NO_TARGET)
+        cut = cut._replace(attention_mask=mask, labels=labels)
     there = min(max(batch.rows - first, 0), len(cut.labels))
     return replace(batch, arrays=cut, rows=there)

@@ -5,31 +5,32 @@ The model is transformers' own, of any architecture AutoModelForSeq2SeqLM knows.
 
 from __future__ import annotations
 
-import os
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+import atexit
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import nn
+from torch import distributed, nn
 from transformers import (
-    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
-    AutoModelForSeq2SeqLM,
     PreTrainedModel,
 )
-from transformers.utils import logging as transformers_logging
 
 from reference_trainers.data.batches import NO_TARGET, Arrays, Batch
-from reference_trainers.errors import InputError, sentence_of
+from reference_trainers.errors import ProcessLost
 from reference_trainers.models.generation import GenerationSettings
 from reference_trainers.models.source import ModelSource
 from reference_trainers.protocols import Backend, State
 from reference_trainers.pytorch.generate import generate
+from reference_trainers.pytorch.launcher import require_processes_asked_for
+from reference_trainers.pytorch.load import load_model, load_weights, weights
 from reference_trainers.recipe.loss_scale import LossScale
 from reference_trainers.spec import TrainingSpec
+from reference_trainers.world import World, world_of
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+PATIENCE = timedelta(days=7)
 HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -44,12 +45,38 @@ class TorchBackend(Backend):
         self.device = torch.device(device)
         self.model = model.to(self.device)
         self.loss_scale = LossScale() if spec.fp16 else None
+        self.world = world_of()
+        self.devices = self.world.size
         self.resumed = State({})
         """Moments to start from; empty for a new run."""
+
+    words: Any = None
+    """The group of processes for what is said on the host."""
+
+    @classmethod
+    def join(cls, world: World, spec: TrainingSpec) -> None:
+        """By the variables that torchrun and `accelerate launch` set."""
+        use_gpu = torch.cuda.is_available() and not spec.use_cpu
+        if use_gpu:
+            torch.cuda.set_device(world.local_rank)
+        if not distributed.is_initialized():
+            kind = "cpu:gloo,cuda:nccl" if use_gpu else "gloo"
+            distributed.init_process_group(kind)
+            atexit.register(distributed.destroy_process_group)
+        # The others wait while the first reads rows, or pushes what it has written
+        TorchBackend.words = distributed.new_group(timeout=PATIENCE, backend="gloo")
+
+    @classmethod
+    def reduce(cls, values: np.ndarray) -> np.ndarray:
+        total = torch.from_numpy(np.array(values))
+        with lost_processes_told():
+            distributed.all_reduce(total, group=cls.words)
+        return total.numpy()
 
     @classmethod
     def load(cls, spec: TrainingSpec, source: ModelSource) -> Self:
         """The model in float32 or float64, on the GPU if there is one."""
+        require_processes_asked_for(world_of())
         use_gpu = torch.cuda.is_available() and not spec.use_cpu
         return cls(spec, load_model(spec, source), "cuda" if use_gpu else "cpu")
 
@@ -120,104 +147,25 @@ class TorchBackend(Backend):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: tuple(t.shape) for name, t in weights(self.model).items()}
 
+    def seed_dropout(self, batch: Batch) -> None:
+        """Dropout draws from it; other rows draw other masks."""
+        torch.manual_seed(batch.seed + self.world.rank)
+
     def autocast(self) -> AbstractContextManager:
         """Half precision where the spec asks for it; parameters stay as they are."""
         half = HALF.get(self.spec.compute_dtype)
         return torch.autocast(self.device.type, half) if half else nullcontext()
 
 
-def require_own_precision(spec: TrainingSpec) -> None:
-    """Refuses a precision that `accelerate launch` asks for and the spec does not."""
-    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    half = {"bfloat16": "bf16", "float16": "fp16"}.get(spec.compute_dtype, "no")
-    if asked not in ("no", half):
-        raise InputError(
-            f"accelerate's mixed_precision is {asked}, which the spec does not say: "
-            "give --bf16 or --fp16 to the script, mixed_precision no to the launcher."
-        )
-
-
-def load_model(spec: TrainingSpec, source: ModelSource) -> PreTrainedModel:
-    """transformers' model with the weights of `source`."""
-    require_own_precision(spec)
-    dtype = DTYPES[spec.dtype]
-    transformers_logging.set_verbosity_error()  # it narrates every load on stderr
-    transformers_logging.disable_progress_bar()
-    if source.folder is None:
-        model = AutoModelForSeq2SeqLM.from_config(source.config)
-        load_weights(model.to(dtype), source.weights())
-    else:
-        model = from_folder(spec, source, dtype)
-    if spec.gradient_checkpointing:
-        # Its name from transformers 5.2x on, and before
-        late, early = "activation_checkpointing_enable", "gradient_checkpointing_enable"
-        getattr(model, late if hasattr(model, late) else early)()
-    if spec.fp16:
-        keep_wide(model)
-    return model
-
-
-def keep_wide(model: PreTrainedModel) -> None:
-    """Lets no autocast shorten the products that overflow float16: T5's `wo`.
-
-    transformers lists them in `_keep_in_fp32_modules`, and casts their inputs, but only
-    where the whole model is loaded in float16.
-    """
-    names = model._keep_in_fp32_modules or ()
-    for name, module in model.named_modules():
-        if name.rpartition(".")[2] in names:
-            module.forward = partial(_wide, module.forward)
-
-
-def _wide(forward: Any, states: torch.Tensor) -> torch.Tensor:
-    with torch.autocast(states.device.type, enabled=False):
-        return forward(states.float())
-
-
-def from_folder(
-    spec: TrainingSpec, source: ModelSource, dtype: torch.dtype
-) -> PreTrainedModel:
-    """The model in a folder; a weight that does not fit the config is refused by name.
-
-    transformers would draw a missing one anew, and differently each time.
-    """
-    flag = f"--model_name_or_path {spec.model_name_or_path}"
-    load = partial(
-        AutoModelForSeq2SeqLM.from_pretrained,
-        source.folder,
-        use_safetensors=True,
-        trust_remote_code=source.trust_remote_code,
-    )
-    if source.tokens_in_files is not None:
-        # Not resize_token_embeddings: it ties a head of T5 1.1 to the embeddings.
-        model_class = MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING[type(source.config)]
-        values = {n: torch.from_numpy(w) for n, w in source.weights().items()}
-        load = partial(model_class.from_pretrained, None, state_dict=values)
+@contextmanager
+def lost_processes_told() -> Iterator[None]:
+    """A process that is gone is told as that, and not as each back end tells it."""
     try:
-        model, found = load(
-            config=source.config,
-            dtype=dtype,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
-    except Exception as error:  # each architecture raises its own
-        raise InputError(f"{flag}: cannot be loaded: {sentence_of(error)}") from error
-    for name, there, wanted in sorted(found["mismatched_keys"]):
-        raise InputError(
-            f"{flag}: {name}: its shape is {tuple(there)}, but config.json asks for "
-            f"{tuple(wanted)}."
-        )
-    for name in sorted(found["missing_keys"]):
-        raise InputError(f"{flag}: {name}: no such weight in the model's files.")
-    for name in sorted(found["unexpected_keys"]):
-        raise InputError(
-            f"{flag}: {name}: config.json describes a model without this weight. Give "
-            "the config.json that belongs to it."
-        )
-    # They are views of the file, which would keep its place on the disk when deleted.
-    for tensor in (*model.parameters(), *model.buffers()):
-        tensor.data = tensor.data.clone()
-    return model
+        yield
+    except RuntimeError as error:
+        if world_of().size > 1 and "onnection" in str(error):
+            raise ProcessLost from error
+        raise
 
 
 def tensors(arrays: Arrays, device: torch.device) -> dict[str, torch.Tensor]:
@@ -241,24 +189,6 @@ def token_loss(
     nll = -log_probs.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
     loss = (1 - smoothing) * nll - smoothing * log_probs.mean(-1) if smoothing else nll
     return loss.masked_fill(~targets, 0.0).sum()
-
-
-def weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters and buffers as `save_pretrained` names them; a tied weight once."""
-    tensors, places = {}, set()
-    for name, tensor in model.state_dict().items():
-        if tensor.data_ptr() not in places or tensor.numel() == 0:
-            places.add(tensor.data_ptr())
-            tensors[name] = tensor
-    return tensors
-
-
-def load_weights(model: nn.Module, values: Any) -> None:
-    """The reverse of `weights`; the shapes must fit."""
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            if name in values:
-                tensor.copy_(torch.from_numpy(np.array(values[name])))
 
 
 def array(tensor: torch.Tensor) -> np.ndarray:

@@ -29,7 +29,6 @@ if __name__ == "__main__":  # before the imports below, which take seconds
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -43,53 +42,29 @@ from transformers import (
 )
 
 from reference_trainers.data.batches import GlobalBatch, Rows, global_batch
-from reference_trainers.flags import HubFlags
 from reference_trainers.loop import after_update
 from reference_trainers.protocols import Hooks, Update
-from reference_trainers.pytorch.backend import TorchBackend, tensors, token_loss
+from reference_trainers.pytorch.arguments import training_arguments
+from reference_trainers.pytorch.backend import (
+    TorchBackend,
+    lost_processes_told,
+    tensors,
+    token_loss,
+)
 from reference_trainers.recipe.loss_scale import LossScale
 from reference_trainers.recipe.plan import Plan
-from reference_trainers.spec import TrainingSpec
+from reference_trainers.world import World
 
-# Flags that Seq2SeqTrainingArguments has too, and why it is told something else
-NOT_PASSED_ON = {
-    **dict.fromkeys(
-        ("do_train", "do_eval", "do_predict", "predict_with_generate"),
-        "the run decides what is done, and evaluates by itself",
-    ),
-    **dict.fromkeys(
-        ("eval_strategy", "eval_steps", "per_device_eval_batch_size"),
-        "`after_update` evaluates",
-    ),
-    **dict.fromkeys(
-        (
-            *("save_strategy", "save_steps", "save_total_limit"),
-            *("load_best_model_at_end", "metric_for_best_model", "greater_is_better"),
-            "resume_from_checkpoint",
-        ),
-        "`after_update` saves, in a format that every framework reads",
-    ),
-    **dict.fromkeys(
-        ("logging_steps", "report_to", "disable_tqdm"),
-        "a log after every step feeds the report",
-    ),
-    **dict.fromkeys(
-        (field.name for field in fields(HubFlags)),
-        "pushing is the run's",
-    ),
-    "warmup_steps": "two flags here, one there",
-    "optim": "the fused one rounds otherwise",
-    "gradient_checkpointing": "the model is told when it is loaded",
-}
 CPU = torch.device("cpu")
 
 
 class MicroBatches(Dataset):
     """The micro-batches of one epoch, in the contract's order."""
 
-    def __init__(self, rows: Rows, plan: Plan):
+    def __init__(self, rows: Rows, plan: Plan, world: World):
         self.rows = rows
         self.plan = plan
+        self.world = world
         self.epoch = 0
         self.batch: GlobalBatch | None = None
         """The newest global batch; None before the first."""
@@ -106,7 +81,8 @@ class MicroBatches(Dataset):
         in_epoch, micro_batch = divmod(index, self.plan.accumulation)
         step = self.epoch * self.plan.steps_per_epoch + in_epoch
         if self.batch is None or self.batch.step != step:
-            self.batch = global_batch(self.rows, self.plan, step)
+            whole = global_batch(self.rows, self.plan, step)
+            self.batch = whole.share(self.world)
         return tensors(self.batch.micro_batches[micro_batch].arrays, CPU)
 
 
@@ -147,7 +123,7 @@ class ContractTrainer(Seq2SeqTrainer):
 
     def training_step(self, model: Any, inputs: Any, *rest: Any) -> torch.Tensor:
         """Draws dropout from (seed, step, micro-batch); keeps the loss undiminished."""
-        torch.manual_seed(self.data.current.micro_batches[len(self.losses)].seed)
+        self.backend.seed_dropout(self.data.current.micro_batches[len(self.losses)])
         loss = super().training_step(model, inputs, *rest)
         self.losses.append(loss.double())
         return loss
@@ -157,7 +133,9 @@ class ContractTrainer(Seq2SeqTrainer):
         if "grad_norm" not in logs:
             return  # the summary at the end, which the report makes itself
         applied = not self.accelerator.optimizer_step_was_skipped
-        update = Update(sum(self.losses), logs["grad_norm"], applied)
+        # Each process's loss is multiplied by their number, as its gradient is
+        loss = self.accelerator.reduce(sum(self.losses), "mean")
+        update = Update(loss, logs["grad_norm"], applied)
         self.losses = []
         if self.args.fp16:
             now = self.accelerator.scaler.state_dict()
@@ -205,7 +183,7 @@ class Seq2SeqTrainerBackend(TorchBackend):
 
     def fit(self, rows: Rows, plan: Plan, hooks: Hooks) -> None:
         """Trains as `loop.fit` does, by Seq2SeqTrainer."""
-        data = MicroBatches(rows, plan)
+        data = MicroBatches(rows, plan, self.world)
         smoothing = self.spec.label_smoothing_factor
         self.trainer = ContractTrainer(
             self,
@@ -216,7 +194,7 @@ class Seq2SeqTrainerBackend(TorchBackend):
             compute_loss_func=partial(mean_token_loss, smoothing=smoothing),
             callbacks=[_Epochs(self, data, hooks)],
         )
-        with resumable(hooks.step, self.trainer.args) as folder:
+        with lost_processes_told(), resumable(hooks.step, self.trainer.args) as folder:
             self.trainer.train(resume_from_checkpoint=folder)
         if self.trainer.state.max_steps != plan.total_steps:
             raise AssertionError(
@@ -254,24 +232,6 @@ def mean_token_loss(
 ) -> torch.Tensor:
     """Summed token loss over the target tokens of every micro-batch of the update."""
     return token_loss(outputs.logits, labels, smoothing) / num_items_in_batch
-
-
-def training_arguments(spec: TrainingSpec) -> Seq2SeqTrainingArguments:
-    """The spec in transformers' own words: every flag of the same name, less a few."""
-    theirs = {field.name for field in fields(Seq2SeqTrainingArguments)}
-    same = theirs & {field.name for field in fields(spec)} - NOT_PASSED_ON.keys()
-    return Seq2SeqTrainingArguments(
-        **{name: getattr(spec, name) for name in same},
-        warmup_steps=spec.warmup_steps or spec.warmup_ratio,
-        optim="adamw_torch",
-        logging_strategy="steps",
-        logging_steps=1,
-        logging_nan_inf_filter=False,  # a NaN must be seen
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        remove_unused_columns=False,
-    )
 
 
 def _the_item(items: list[Any]) -> Any:

@@ -23,6 +23,8 @@ from reference_trainers.pytorch import NO_TRAINER as TRAINER
 if __name__ == "__main__":  # before the imports below, which take seconds
     raise SystemExit(main(TRAINER))
 
+from contextlib import nullcontext
+
 import torch
 from accelerate import Accelerator
 from torch import nn
@@ -30,7 +32,12 @@ from transformers import PreTrainedModel
 
 from reference_trainers.data.batches import GlobalBatch
 from reference_trainers.protocols import Update
-from reference_trainers.pytorch.backend import TorchBackend, tensors, token_loss
+from reference_trainers.pytorch.backend import (
+    TorchBackend,
+    lost_processes_told,
+    tensors,
+    token_loss,
+)
 from reference_trainers.recipe.decay import decays
 from reference_trainers.spec import TrainingSpec
 
@@ -43,8 +50,9 @@ class AccelerateBackend(TorchBackend):
         # Its own mixed precision belongs to the process; `autocast` to this backend
         self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
         self.adamw = adamw(spec, self.model)
-        self.model, self.adamw = self.accelerator.prepare(self.model, self.adamw)
+        self.replica, self.adamw = self.accelerator.prepare(self.model, self.adamw)
 
+    @lost_processes_told()
     def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
         """Gradients of every micro-batch add up; then one clipped AdamW step."""
         spec = self.spec
@@ -54,13 +62,17 @@ class AccelerateBackend(TorchBackend):
         for micro_batch in batch.micro_batches:
             inputs = tensors(micro_batch.arrays, self.device)
             labels = inputs.pop("labels")
-            torch.manual_seed(micro_batch.seed)  # dropout draws from it
-            with self.autocast():
-                logits = self.model(**inputs, use_cache=False).logits
-            loss = token_loss(logits, labels, spec.label_smoothing_factor)
-            loss = loss / batch.target_tokens
-            self.accelerator.backward(loss * self.scale)
+            self.seed_dropout(micro_batch)
+            is_last = micro_batch is batch.micro_batches[-1]
+            with nullcontext() if is_last else self.accelerator.no_sync(self.replica):
+                with self.autocast():
+                    logits = self.replica(**inputs, use_cache=False).logits
+                loss = token_loss(logits, labels, spec.label_smoothing_factor)
+                loss = loss / batch.target_tokens
+                # Processes average their gradients: what is wanted is the sum
+                self.accelerator.backward(loss * (self.scale * self.world.size))
             total += loss.detach()
+        total = self.accelerator.reduce(total)
         norm = clip(self.model, spec.max_grad_norm, self.scale)
         for group in self.adamw.param_groups:
             group["lr"] = learning_rate

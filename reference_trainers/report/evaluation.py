@@ -19,6 +19,8 @@ from reference_trainers.models.generation import (
     generation_settings,
 )
 from reference_trainers.models.source import ModelSource
+from reference_trainers.processes import share
+from reference_trainers.processes.group import Group
 from reference_trainers.protocols import Backend
 from reference_trainers.recipe.plan import Padding
 from reference_trainers.report.clock import Clock
@@ -47,6 +49,8 @@ class EvaluationSettings:
     generation: GenerationSettings | None
     """None: loss only."""
     quiet: bool
+    group: Group
+    """The processes that share out each batch."""
     asked_to_stop: Callable[[], int | None] = lambda: None
     """Asked before every batch: the exit status that a signal wants, if one came."""
 
@@ -55,6 +59,7 @@ def evaluation_settings(
     spec: TrainingSpec,
     source: ModelSource,
     backend: Backend,
+    group: Group,
     asked_to_stop: Callable[[], int | None],
 ) -> EvaluationSettings:
     """How every split is evaluated, while training and after it."""
@@ -64,6 +69,7 @@ def evaluation_settings(
         batch_size=spec.per_device_eval_batch_size * backend.devices,
         generation=generation_settings(spec, source.generation_config, source.config),
         quiet=spec.disable_tqdm,
+        group=group,
         asked_to_stop=asked_to_stop,
     )
 
@@ -92,11 +98,11 @@ def evaluate(
             exit_status = settings.asked_to_stop()
             if exit_status is not None:
                 raise EvaluationLeft(exit_status)
-            batch_loss, batch_tokens = backend.evaluate(batch)
+            batch_loss, batch_tokens = share.evaluate(backend, settings.group, batch)
             loss, tokens = loss + batch_loss, tokens + batch_tokens
             if settings.generation is None:
                 continue
-            generated = _answers(backend, batch, settings.generation)
+            generated = _answers(backend, batch, settings.generation, settings.group)
             lengths += int((generated != settings.generation.pad_token_id).sum())
             labels = batch.arrays.labels[: batch.rows]
             labels = np.where(
@@ -126,12 +132,12 @@ def evaluate(
 
 
 def _answers(
-    backend: Backend, batch: Batch, settings: GenerationSettings
+    backend: Backend, batch: Batch, settings: GenerationSettings, group: Group
 ) -> np.ndarray:
     """Token ids (rows, length); no search is asked for the start token alone."""
     if settings.max_length == 1:
         return np.full((batch.rows, 1), settings.decoder_start_token_id)
-    return backend.generate(batch, settings)
+    return share.generate(backend, group, batch, settings)
 
 
 def _decoded(tokenizer: Any, tokens: np.ndarray) -> list[str]:

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from reference_trainers.world import world_of
+
 Item = TypeVar("Item")
 
 
@@ -25,5 +27,7 @@ def tell(lines: Iterable[str]) -> None:
 
 
 def say(line: str) -> None:
-    """A line on stderr that does not tear a progress bar apart."""
+    """A line on stderr, of the first process, that does not tear a bar apart."""
+    if not world_of().first:
+        return
     tqdm.write(line, file=sys.stderr)

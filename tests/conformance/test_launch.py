@@ -133,5 +133,5 @@ def test_a_process_of_its_own_has_the_profile_s_environment(fickle, tmp_path):
     assert status == 143
     assert "Stopped." in log.read_text()
     started = command_of(replace(PROFILE, launcher=("torchrun", "--nproc=2")), "-x")
-    assert started[:2] == ["torchrun", "--nproc=2"]
+    assert started[:3] == ["torchrun", "--nproc=2", "-m"]
     assert started[-3:] == ["--profile", "cpu-bf16", "-x"]

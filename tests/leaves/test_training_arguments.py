@@ -12,11 +12,11 @@ pytest.importorskip("torch", reason="not run: PyTorch is not installed")
 from transformers import Seq2SeqTrainingArguments
 
 from reference_trainers.errors import InputError
-from reference_trainers.pytorch.backend import require_own_precision
-from reference_trainers.pytorch.run_summarization import (
+from reference_trainers.pytorch.arguments import (
     NOT_PASSED_ON,
     training_arguments,
 )
+from reference_trainers.pytorch.load import require_own_precision
 from reference_trainers.spec import TrainingSpec
 
 THEIRS = {field.name for field in fields(Seq2SeqTrainingArguments)}

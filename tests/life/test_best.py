@@ -61,9 +61,9 @@ def test_a_best_that_is_gone_at_the_end_costs_a_warning(
 
     found = hooks.restore_best
 
-    def removed(backend: Any, record: Any, saver: Any) -> int:
+    def removed(backend: Any, group: Any, record: Any, saver: Any) -> int:
         shutil.rmtree(life.folder / "checkpoint-2")
-        return found(backend, record, saver)
+        return found(backend, group, record, saver)
 
     monkeypatch.setattr("reference_trainers.run.restore_best", removed)
     report = life.run(**FIRST_IS_BEST, do_eval=True)

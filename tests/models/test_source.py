@@ -95,7 +95,7 @@ def test_a_new_model_has_as_many_rows_as_the_tokenizer_has_tokens(
 
 def test_transformers_takes_the_rows_of_bart_too(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="not run: PyTorch is not installed")
-    from reference_trainers.pytorch.backend import load_model as torch_model
+    from reference_trainers.pytorch.load import load_model as torch_model
 
     folder = with_new_tokens(tiny_bart(tmp_path))
     spec = TrainingSpec(model_name_or_path=str(folder), max_source_length=64)

@@ -28,7 +28,7 @@ def with_numpy(folder: Path) -> Any:
 
 def with_torch(folder: Path) -> Any:
     pytest.importorskip("torch", reason="not run: PyTorch is not installed")
-    from reference_trainers.pytorch.backend import load_model as torch_model
+    from reference_trainers.pytorch.load import load_model as torch_model
 
     spec = TrainingSpec(model_name_or_path=str(folder), max_source_length=64)
     return torch_model(spec, load_model(spec)).state_dict()

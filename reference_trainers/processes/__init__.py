@@ -1,0 +1,1 @@
+"""Several processes, one run: the first decides, the others do what it says."""
