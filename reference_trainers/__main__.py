@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 def push(output_dir: str, **texts: str) -> int:
     """Pushes what a run left in a folder."""
     from reference_trainers.hub.sharing import push_folder  # here: it needs numpy
-    from reference_trainers.signals import stop_signals
+    from reference_trainers.life.signals import stop_signals
 
     flags = {name: kinds()[name].read(text) for name, text in texts.items()}
     folder = Path(output_dir).expanduser()

@@ -62,7 +62,7 @@ class SharedTrainer:
             spec = replace(spec, do_train=True, do_eval=True)
         check_files(spec)
         check_columns(spec)
-        from reference_trainers.start import start  # here: it imports transformers
+        from reference_trainers.life.start import start  # here: it imports transformers
 
         return start(self.name, self.backend_class, spec)
 

@@ -76,10 +76,11 @@ def test_our_trainers_are_listed():
 
 
 def test_versions_are_those_of_the_extra(installed):
-    installed(torch="2.13.0", accelerate="1.15.0")
+    known = {"accelerate": "1.15.0", "psutil": "7.2.2", "torch": "2.13.0"}
+    installed(**known)
     found = {trainer.name: trainer for trainer in listed()}
     for name in ("accelerate", "pytorch"):
-        assert found[name].versions == {"accelerate": "1.15.0", "torch": "2.13.0"}
+        assert found[name].versions == known
         assert found[name].runs_here
 
 

@@ -65,7 +65,7 @@ def test_a_best_that_is_gone_at_the_end_costs_a_warning(
         shutil.rmtree(life.folder / "checkpoint-2")
         return found(backend, group, record, saver)
 
-    monkeypatch.setattr("reference_trainers.run.restore_best", removed)
+    monkeypatch.setattr("reference_trainers.life.run.restore_best", removed)
     report = life.run(**FIRST_IS_BEST, do_eval=True)
     assert report.model_step == 6
     assert any("It was the best" in warning for warning in report.warnings)

@@ -120,7 +120,7 @@ def test_a_call_that_holds_up_a_stop_is_left(
 
     def run() -> None:
         patch.setattr(NumpyBackend, method, held_up)
-        patch.setattr("reference_trainers.signals.PATIENCE", 0.1)
+        patch.setattr("reference_trainers.life.signals.PATIENCE", 0.1)
         life.run(**flags)
 
     with pytest.MonkeyPatch.context() as patch:

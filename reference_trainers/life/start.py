@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from reference_trainers.follow import follow
+from reference_trainers.life.follow import follow
+from reference_trainers.life.run import run
 from reference_trainers.processes.group import Group
 from reference_trainers.protocols import Backend
 from reference_trainers.results import RunReport
-from reference_trainers.run import run
 from reference_trainers.spec import TrainingSpec
 from reference_trainers.world import world_of
 

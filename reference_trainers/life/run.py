@@ -46,6 +46,7 @@ from reference_trainers.folder import (
     write_errors_told,
 )
 from reference_trainers.hub.sharing import Sharing, check_sharing
+from reference_trainers.life.signals import StopRequest, stop_signals
 from reference_trainers.models.source import ModelSource, load_model
 from reference_trainers.processes import share
 from reference_trainers.processes.group import Group
@@ -68,7 +69,6 @@ from reference_trainers.report.write import (
     write_results,
 )
 from reference_trainers.results import REPORT_FILE, RunReport
-from reference_trainers.signals import StopRequest, stop_signals
 from reference_trainers.spec import TrainingSpec
 
 

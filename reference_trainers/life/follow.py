@@ -13,6 +13,7 @@ from typing import Any
 from reference_trainers import loop
 from reference_trainers.data.batches import GlobalBatch
 from reference_trainers.errors import TrainingStopped
+from reference_trainers.life.signals import stop_signals
 from reference_trainers.models.generation import (
     GenerationSettings,
     generation_settings,
@@ -23,8 +24,9 @@ from reference_trainers.processes.group import Ended, Group
 from reference_trainers.protocols import Backend, Update
 from reference_trainers.recipe.plan import Padding, Plan
 from reference_trainers.results import RunReport
-from reference_trainers.signals import stop_signals
 from reference_trainers.spec import TrainingSpec
+
+ENDED = "The first process has ended the run."
 
 
 def follow(
@@ -45,7 +47,7 @@ def follow(
                 follower.serve()
         except Ended as ended:
             if ended.report is None:
-                raise TrainingStopped("", ended.status) from None
+                raise TrainingStopped(ENDED, ended.status) from None
             return RunReport.of(ended.report)
 
 
