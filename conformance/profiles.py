@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from conformance import prepare
+from conformance.hardware import gpus, needs_a_tpu, needs_gpus
 from conformance.subject import Subject
 
 
@@ -68,6 +69,23 @@ def simulated(devices: int) -> Profile:
     )
 
 
+def accelerated(name: str, precision: str, **flags: Any) -> Profile:
+    """One GPU, however many there are; of its memory is taken what is used."""
+    return Profile(
+        name,
+        precision,
+        flags,
+        others="cpu",
+        environment={**SHARED_GPU, "CUDA_VISIBLE_DEVICES": "0"},
+        missing=partial(needs_gpus, 1),
+    )
+
+
+SHARED_GPU = {
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+}
+SEVERAL = max(2, gpus())
 PRECISION_FLAGS = ("dtype", "bf16", "fp16", "use_cpu")  # a profile's, never a law's
 
 PROFILES = {
@@ -97,6 +115,30 @@ PROFILES = {
             launcher=(*TORCHRUN, "--nproc_per_node", "2"),
             missing=lambda: missing_module("torch"),
         ),
+        accelerated("gpu", "float32"),
+        accelerated("gpu-bf16", "half", bf16=True),
+        accelerated("gpu-fp16", "half", fp16=True),
+        # Several GPUs: TensorFlow and Flax in one process, PyTorch in one for each
+        Profile(
+            f"gpu-x{SEVERAL}",
+            "float32",
+            {},
+            devices=SEVERAL,
+            others="cpu",
+            environment=SHARED_GPU,
+            missing=partial(needs_gpus, SEVERAL),
+        ),
+        Profile(
+            f"gpu-p{SEVERAL}",
+            "float32",
+            {},
+            devices=SEVERAL,
+            processes=SEVERAL,
+            others="cpu",
+            launcher=(*TORCHRUN, "--nproc_per_node", str(SEVERAL)),
+            missing=lambda: missing_module("torch") or needs_gpus(SEVERAL),
+        ),
+        Profile("tpu", "float32", {}, others="cpu", missing=needs_a_tpu),
     )
 }
 
@@ -105,8 +147,11 @@ ALL = ("cpu", "cpu-float64", "cpu-bf16", "cpu-fp16", "cpu-x2")
 EXACT = ALL  # where the same run twice is the same bits
 FLOAT64 = ("cpu-float64",)  # the recorded trace is of float64
 FLOAT = ("cpu", "cpu-float64", "cpu-x2")  # where a small change of a loss shows
-HALF = ("cpu-bf16", "cpu-fp16")
-FP16 = ("cpu-fp16",)  # the only one with a loss scale
-ONE_PROCESS = ("cpu-x2", "cpu-x8")  # with several devices; PyTorch has none such
-DEVICES = (*ONE_PROCESS, "cpu-p2")
+# Between a trainer there and the oracle on a CPU
+HARDWARE = (*ALL, "gpu", "gpu-bf16", "gpu-fp16", "tpu")
+HALF = ("cpu-bf16", "cpu-fp16", "gpu-bf16", "gpu-fp16")
+FP16 = ("cpu-fp16", "gpu-fp16")  # the only ones with a loss scale
+# With several devices; PyTorch has none such
+ONE_PROCESS = ("cpu-x2", "cpu-x8", f"gpu-x{SEVERAL}")
+DEVICES = (*ONE_PROCESS, "cpu-p2", f"gpu-p{SEVERAL}")
 CPU = ("cpu",)  # laws of commands and clocks, which no precision changes

@@ -23,6 +23,7 @@ from reference_trainers.data.files import check_files
 from reference_trainers.errors import InputError, sentence_of
 from reference_trainers.report.stderr import import_noise_kept_off_stderr
 from reference_trainers.spec import TrainingSpec
+from reference_trainers.world import world_of
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -60,8 +61,9 @@ class SharedTrainer:
                     "There is nothing to do: give --do_train, --do_eval, --do_predict."
                 )
             spec = replace(spec, do_train=True, do_eval=True)
-        check_files(spec)
-        check_columns(spec)
+        if world_of().size == 1:  # of several the first alone has to have the files
+            check_files(spec)
+            check_columns(spec)
         from reference_trainers.life.start import start  # here: it imports transformers
 
         return start(self.name, self.backend_class, spec)

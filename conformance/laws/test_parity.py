@@ -9,7 +9,7 @@ import pytest
 
 from conformance.differences import assert_same_steps
 from conformance.law import law
-from conformance.profiles import ALL, CPU
+from conformance.profiles import CPU, HARDWARE
 from conformance.runs import MakeRuns, Runs
 from conformance.tolerances import SHORT, allowed
 from conformance.trace import RECIPE
@@ -29,13 +29,13 @@ def assert_same_training(run: Runs, oracle: Runs, flags: dict[str, Any]) -> None
     assert_same_steps(made.steps, expected.steps, SHORT, run.profile.precision)
 
 
-@law("parity.steps", profiles=ALL, always=("cpu-x2",))
+@law("parity.steps", profiles=HARDWARE, always=("cpu-x2",))
 def test_steps_agree(run: Runs, oracle: Runs) -> None:
     """Twenty steps agree with the oracle's, each within the tolerance of its type."""
     assert_same_training(run, oracle, {**RECIPE, "max_steps": 20})
 
 
-@law("parity.other-flags", profiles=ALL)
+@law("parity.other-flags", profiles=HARDWARE)
 def test_the_other_flags_agree(run: Runs, oracle: Runs) -> None:
     """The flags that the recipe leaves alone mean the same, too, in a new model."""
     folder = str(run.inputs.model)
@@ -58,7 +58,7 @@ def test_the_other_flags_agree(run: Runs, oracle: Runs) -> None:
     assert_same_training(run, oracle, flags)
 
 
-@law("parity.evaluation", profiles=ALL)
+@law("parity.evaluation", profiles=HARDWARE)
 def test_evaluation_agrees(run: Runs, oracle: Runs) -> None:
     """The same weights have the same evaluation loss, and generate the same texts."""
     flags: dict[str, Any] = {

@@ -51,7 +51,7 @@ def loss_scale(folder: Path, step: int) -> tuple[float, int]:
     return scale.scale, scale.good_steps
 
 
-@law("precision.real", profiles=HALF, always=FP16)
+@law("precision.real", profiles=HALF, always=("cpu-fp16",))
 def test_half_precision_is_real(run: Runs, runs_of: MakeRuns) -> None:
     """The first loss is not that of float32: products are computed in half."""
     half, whole = (
@@ -60,7 +60,7 @@ def test_half_precision_is_real(run: Runs, runs_of: MakeRuns) -> None:
     assert half.losses != whole.losses, "half precision is accepted and ignored"
 
 
-@law("precision.close", profiles=HALF, always=FP16)
+@law("precision.close", profiles=HALF, always=("cpu-fp16",))
 def test_half_precision_learns_as_float32_does(run: Runs, runs_of: MakeRuns) -> None:
     """After fifty steps the loss is within 2 % of float32's."""
     asked: dict[str, Any] = {"max_steps": 50, "learning_rate": 5e-3}

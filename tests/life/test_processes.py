@@ -239,3 +239,24 @@ def test_checkpoints_go_from_one_number_of_processes_to_another(
             assert Processes(other, size, **flags).statuses() == [0] * size
     assert other.report().resumed_at == 6
     assert_same_run(life, other)
+
+
+def test_the_others_need_no_rows(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are on another host, where the files are not."""
+    right = Life.spec
+
+    def elsewhere(self: Life, **flags: Any) -> Any:
+        files = ("train_file", "validation_file", "test_file")
+        if os.environ["RANK"] != "0":
+            flags |= {name: f"nowhere/{name}.csv" for name in files}
+        return right(self, **flags)
+
+    monkeypatch.setattr(Life, "spec", elsewhere)
+    assert Processes(life, 2, **JUDGED).statuses() == [0, 0]
+    assert life.report().splits["train"].rows > 0
+
+
+def test_a_missing_file_is_said_once(life: Life) -> None:
+    several = Processes(life, 2, train_file="nowhere.csv")
+    assert several.statuses() == [2, 2]
+    assert several.words() == ["--train_file nowhere.csv: no such file.\n", ""]
