@@ -62,6 +62,8 @@ class GlobalBatch:
     micro_batches: tuple[Batch, ...]
     target_tokens: int
     """Of the whole update, whatever part of it this is: the loss divides by it."""
+    whole: int
+    """Rows of a micro-batch that is not short."""
 
     @property
     def seeds(self) -> np.ndarray:
@@ -81,7 +83,9 @@ class GlobalBatch:
         """
         if world.size == 1:
             return self
-        parts = tuple(part_of(batch, world) for batch in self.micro_batches)
+        # As accumulation cuts them, in a short micro-batch too
+        rows = rounded_up(self.whole, world.size) // world.size
+        parts = tuple(part_of(batch, world, rows) for batch in self.micro_batches)
         return replace(self, micro_batches=parts)
 
 
@@ -115,6 +119,7 @@ def global_batch(rows: Rows, plan: Plan, step: int) -> GlobalBatch:
         row_ids=np.asarray(columns["row"], np.int64),
         micro_batches=tuple(micro_batches),
         target_tokens=sum(batch.target_tokens for batch in micro_batches),
+        whole=size,
     )
 
 
@@ -175,9 +180,11 @@ def shift_right(labels: np.ndarray, padding: Padding) -> np.ndarray:
     return np.where(shifted == NO_TARGET, padding.pad_token_id, shifted)
 
 
-def part_of(batch: Batch, world: World) -> Batch:
-    """Its rows of `world.rank`; one empty row where none is left for it."""
-    rows = rounded_up(len(batch.arrays.labels), world.size) // world.size
+def part_of(batch: Batch, world: World, rows: int | None = None) -> Batch:
+    """Its rows of `world.rank`, `rows` of them or an equal share; one empty row where
+    none is left for it."""
+    if rows is None:
+        rows = rounded_up(len(batch.arrays.labels), world.size) // world.size
     first = world.rank * rows
     if first < len(batch.arrays.labels):
         cut = Arrays(*(array[first : first + rows] for array in batch.arrays))

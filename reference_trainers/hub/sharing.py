@@ -75,7 +75,13 @@ class Client:
             start_new_session=True,  # Ctrl-C is the run's to answer
         )
         assert self._process.stdin is not None and self._process.stdout is not None
-        timer = threading.Timer(seconds, self.end)
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            self.end()
+
+        timer = threading.Timer(seconds, expire)
         timer.start()
         try:
             with suppress(BrokenPipeError):
@@ -83,7 +89,6 @@ class Client:
                 self._process.stdin.flush()  # and stays open: see `client`
             text = self._process.stdout.read()
         finally:
-            expired = not timer.is_alive()
             timer.cancel()
             self.end()
             self._process.stdin.close()
@@ -91,8 +96,9 @@ class Client:
         try:
             answer: dict[str, Any] = json.loads(text)
         except ValueError:
-            late = f"no answer of the Hub within {seconds:.0f} s."
-            return {"failed": late if expired else "the upload was ended from outside."}
+            if expired.is_set():
+                return {"failed": f"no answer of the Hub within {seconds:.0f} s."}
+            return {"failed": "the upload was ended from outside."}
         return answer
 
     def _environment(self) -> dict[str, str]:

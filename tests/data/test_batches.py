@@ -231,6 +231,15 @@ def test_shares_add_up_to_the_whole(size, uniform):
     assert held == whole.target_tokens
 
 
+def test_a_short_batch_is_shared_as_accumulation_cuts_it():
+    """So that the same sums are taken: see docs/determinism.md."""
+    several = global_batch(ROWS, plan(2, devices=2), 2)  # three rows
+    shares = [several.share(World(rank, 2)) for rank in range(2)]
+    parts = global_batch(ROWS, plan(2, accumulation=2), 2).micro_batches
+    assert [share.micro_batches[0].rows for share in shares] == [2, 1]
+    assert [part.rows for part in parts] == [2, 1]
+
+
 def test_one_process_has_the_whole():
     whole = global_batch(ROWS, plan(), 0)
     assert whole.share(World()) is whole

@@ -168,6 +168,7 @@ def test_a_push_that_fails_costs_nothing(
     problem = life.report().push
     assert problem is not None
     assert problem["problem"] in said
+    assert ("no answer of the Hub within 6" in said) == (what == "hangs")
     assert titles(hub) == []
     hub.faults.clear()
     assert main(["push", str(life.folder)]) == 0

@@ -64,7 +64,7 @@ def global_batch(step: int, seed: int = SPEC.seed) -> GlobalBatch:
         for place, batch in enumerate(ragged)
     )
     tokens = sum(batch.target_tokens for batch in batches)
-    return GlobalBatch(step, np.arange(ROWS + last), batches, tokens)
+    return GlobalBatch(step, np.arange(ROWS + last), batches, tokens, ROWS)
 
 
 def rate(step: int) -> float:
