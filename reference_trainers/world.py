@@ -26,13 +26,14 @@ class World:
         return self.rank == 0
 
 
-def world_of(environment: Mapping[str, str] = os.environ) -> World:
+def world_of(environment: Mapping[str, str] | None = None) -> World:
     """What the launcher's own variables say; without any, one process alone.
 
     torchrun and `accelerate launch` set RANK, WORLD_SIZE and LOCAL_RANK; TensorFlow
     reads TF_CONFIG; `jax.distributed` JAX_PROCESS_ID and JAX_NUM_PROCESSES.
     Raises `InputError` where a variable cannot be read.
     """
+    environment = os.environ if environment is None else environment
     try:
         if "WORLD_SIZE" in environment:
             rank = int(environment.get("RANK", "0"))

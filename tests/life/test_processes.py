@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +32,8 @@ class Processes:
     def __init__(self, life: Life, size: int, **flags: Any):
         flags["per_device_train_batch_size"] = 4 // size
         self.life = life
-        socket = life.folder.with_suffix(f".{time.monotonic_ns()}")
+        # A short path: a socket's may have 107 characters, pytest's folders have more
+        socket = Path(tempfile.mkdtemp(prefix="star")) / "socket"
         self.said = [life.folder.with_suffix(f".said-{rank}") for rank in range(size)]
         self.children = [
             self._start(rank, size, str(socket), flags) for rank in range(size)
