@@ -32,7 +32,7 @@ class Stopping(Protocol):
 class Pushes(Protocol):
     """What of `hub.sharing.Sharing` training has to do with."""
 
-    def wait(self) -> None: ...
+    def busy_with(self) -> Path | None: ...
 
     def saved(self, checkpoint: Path, step: int, is_last: bool) -> None: ...
 
@@ -125,8 +125,8 @@ class RunHooks:
     def save(self) -> None:
         self.read()
         with self.record_.clock.paused():
-            self.sharing.wait()  # what is being pushed must not be rotated away
-            self.saver.save(self.backend, self.record_)
+            pushed = self.sharing.busy_with()  # must not be rotated away
+            self.saver.save(self.backend, self.record_, pushed)
             step = self.record_.next_step
             if self.saver.newest and self.saver.newest_step == step:
                 is_last = step == self.record_.plan.total_steps

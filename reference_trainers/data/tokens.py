@@ -39,7 +39,11 @@ def tokenized(
     for column in (text, summary):
         dtype = getattr(table.features[column], "dtype", "list")
         if dtype not in ("string", "large_string", "null"):
-            raise InputError(f"{source}: column {column} holds {dtype}, not text.")
+            raise InputError(
+                f"{source}: column {column} holds {dtype}, not text; it has: "
+                f"{', '.join(table.column_names)}. Name two with --text_column and "
+                "--summary_column."
+            )
     if limit is not None:
         table = table.select(range(min(limit, len(table))))
     target_length = (

@@ -13,10 +13,15 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from huggingface_hub import CommitOperationAdd, HfApi, get_token
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    get_token,
+)
 from huggingface_hub.constants import ENDPOINT
 from huggingface_hub.errors import (
     HfHubHTTPError,
@@ -26,8 +31,10 @@ from huggingface_hub.errors import (
 )
 
 from reference_trainers.errors import sentence_of
+from reference_trainers.results import REPORT_FILE
 
 NO_TOKEN = "there is no token. Log in by `hf auth login`, or give --hub_token."
+TOKEN_OF = os.environ.get("TOKEN_OF", "`hf auth login`")  # set by `sharing.Client`
 MAY_PASS = {408, 429, *range(500, 600)}  # statuses that another try may not meet
 
 
@@ -52,6 +59,8 @@ def answer_to(job: Mapping[str, Any]) -> dict[str, Any]:
         return {"refused": str(error)}
     except LocalTokenNotFoundError:
         return {"refused": NO_TOKEN}
+    except UnicodeEncodeError:  # httpx, of a header
+        return {"refused": "the token has characters that no token has."}
     except OfflineModeIsEnabled:
         return {"refused": "HF_HUB_OFFLINE is set; unset it."}
     except HFValidationError as error:
@@ -94,22 +103,38 @@ def upload(
 ) -> dict[str, Any]:
     """One commit of all files; none where the repository has them as they are.
 
-    ``files`` are paths by the names in the repository, ``texts`` contents.
+    ``files`` are paths by the names in the repository, ``texts`` contents: the report,
+    of a result, which takes the place of the one before it.
     """
     made = check(repository, private)
-    operations = [CommitOperationAdd(name, path) for name, path in files.items()]
+    operations: list[Any] = [
+        CommitOperationAdd(name, path) for name, path in files.items()
+    ]
     operations += [CommitOperationAdd(n, text.encode()) for n, text in texts.items()]
+    gone = superseded(made["repository"], {*files, *texts}) if texts else ()
+    operations += [CommitOperationDelete(name) for name in gone]
     commit = HfApi().create_commit(
         made["repository"], operations, commit_message=message
     )
     return {**made, "commit": commit.oid}
 
 
+def superseded(repository: str, names: Collection[str]) -> Iterator[str]:
+    """What the result that is there left, and the one that is pushed does not have."""
+    hub = HfApi()
+    there = hub.list_repo_files(repository)
+    if REPORT_FILE not in there:
+        return
+    with open(hub.hf_hub_download(repository, REPORT_FILE), encoding="utf-8") as file:
+        listed = json.load(file).get("files", [])
+    yield from ({*listed} & {*there}) - {*names}
+
+
 def said_by_the_hub(status: int, error: HfHubHTTPError) -> str:
     """A sentence on an answer of the Hub that is an error."""
     said = clean((error.server_message or "").strip().rstrip("."))
     known = {
-        401: "the Hub does not know the token; log in again by `hf auth login`",
+        401: f"the Hub does not know the token of {TOKEN_OF}; give another",
         403: "the token may not write there",
     }
     what = known.get(status, f"the Hub answered {status}")

@@ -8,18 +8,15 @@ made up for by the next.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+import time
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from reference_trainers.checkpoints.keep import users_files
+from reference_trainers.checkpoints.keep import checkpoints, users_files
 from reference_trainers.checkpoints.manifest import (
     MANIFEST,
     OPTIMIZER,
@@ -29,14 +26,15 @@ from reference_trainers.checkpoints.manifest import (
 from reference_trainers.errors import InputError, TrainingStopped
 from reference_trainers.files import files_in, write_whole
 from reference_trainers.folder import claimed
+from reference_trainers.hub.process import Client
 from reference_trainers.report.progress import say
 from reference_trainers.results import REPORT_FILE, RunReport
 from reference_trainers.spec import TrainingSpec
 
+PATIENCE = 10.0  # seconds that training waits for a push, once for each
 ANSWER_SECONDS = 60.0  # to ask whether a push is allowed; and to begin one
 BYTES_PER_SECOND = 500_000  # a slow line; the limit of an upload follows from it
 TRAINING_ONLY = {MANIFEST, OPTIMIZER, STEPS, TRAINER_STATE}
-HERE = Path(__file__).parents[2]  # a script of a clone may run without an installation
 END = "End of training"
 LATER = "python -m reference_trainers push"
 
@@ -48,6 +46,8 @@ class Push:
     message: str
     files: dict[str, Path]
     texts: dict[str, str] = field(default_factory=dict)
+    checkpoints: tuple[Path, ...] = ()
+    """Those that it makes up for, or brings itself."""
 
     @property
     def seconds(self) -> float:
@@ -56,75 +56,15 @@ class Push:
         return ANSWER_SECONDS + size / BYTES_PER_SECOND
 
 
-class Client:
-    """The process that talks to the Hub, for one job."""
-
-    def __init__(self, spec: TrainingSpec):
-        self.token = spec.hub_token or spec.token
-        self._process: subprocess.Popen[str] | None = None
-
-    def ask(self, job: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """The answer to a job; ``failed`` where there is none in time."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "reference_trainers.hub.client"],
-            env=self._environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,  # Ctrl-C is the run's to answer
-        )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        expired = threading.Event()
-
-        def expire() -> None:
-            expired.set()
-            self.end()
-
-        timer = threading.Timer(seconds, expire)
-        timer.start()
-        try:
-            with suppress(BrokenPipeError):
-                self._process.stdin.write(json.dumps(job) + "\n")
-                self._process.stdin.flush()  # and stays open: see `client`
-            text = self._process.stdout.read()
-        finally:
-            timer.cancel()
-            self.end()
-            self._process.stdin.close()
-            self._process.stdout.close()
-        try:
-            answer: dict[str, Any] = json.loads(text)
-        except ValueError:
-            if expired.is_set():
-                return {"failed": f"no answer of the Hub within {seconds:.0f} s."}
-            return {"failed": "the upload was ended from outside."}
-        return answer
-
-    def _environment(self) -> dict[str, str]:
-        """This process's, the token, and the place to import this package from."""
-        places = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
-        return {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(places),
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            **({"HF_TOKEN": self.token} if self.token else {}),
-        }
-
-    def end(self) -> None:
-        """Ends it, whatever it does: a commit is made whole or not at all."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-
 def repository_of(spec: TrainingSpec) -> str:
     """The repository that a run pushes to; without an owner it is the user's."""
     named = spec.push_to_hub_model_id or spec.hub_model_id
     return named or Path(spec.output_dir or "").expanduser().resolve().name
 
 
-def check_sharing(spec: TrainingSpec, published: RunReport | None) -> str:
+def check_sharing(
+    spec: TrainingSpec, published: RunReport | None, tell: Callable[[str], None] = say
+) -> str:
     """The whole name of the repository, which is made if it is not there.
 
     Raises `InputError` where the Hub would refuse a push; warns where it is silent:
@@ -141,7 +81,7 @@ def check_sharing(spec: TrainingSpec, published: RunReport | None) -> str:
     if "refused" in answer:
         raise InputError(f"{asked}: {answer['refused']}")
     if "failed" in answer:
-        say(f"{asked}: {answer['failed']} It is tried again when all is written.")
+        tell(f"{asked}: {answer['failed']} It is tried again when all is written.")
     whole: str = answer.get("repository", repository)
     return whole
 
@@ -167,6 +107,8 @@ class Sharing:
         self._client = Client(spec)
         self._running: threading.Thread | None = None
         self._unsent: list[Path] = []  # checkpoints that are asked for
+        self._sending: Path | None = None  # the checkpoint that is being pushed
+        self._outlived: threading.Thread | None = None  # a push that was waited for
 
     def saved(self, checkpoint: Path, step: int, is_last: bool) -> None:
         """Begins to push a checkpoint, if that is asked for.
@@ -179,14 +121,34 @@ class Sharing:
             return
         if strategy == "every_save" and is_last:
             return
-        self.wait()
         files = own_files(checkpoint)
         model = {n: path for n, path in files.items() if n not in TRAINING_ONLY}
         if strategy == "checkpoint":
             self._unsent = [checkpoint]
         elif strategy == "all_checkpoints":
             self._unsent.append(checkpoint)
-        self._start(Push(f"Training in progress, step {step}", model))
+        push = Push(f"Training in progress, step {step}", model)
+        if self.busy_with() is not None:
+            self._ended(push, {"failed": "the push before it is still under way."})
+        else:
+            self._sending = checkpoint
+            self._start(push)
+
+    def busy_with(self) -> Path | None:
+        """The checkpoint whose push is under way, after some waiting: it must stay.
+
+        Most pushes are done by then, so that each save is a commit. One that takes
+        longer is waited for once; later saves are made up for by the next push.
+        """
+        running = self._running
+        if running is None:
+            return None
+        if running is not self._outlived:
+            end = time.monotonic() + PATIENCE
+            while running.is_alive() and time.monotonic() < end and not self.stop():
+                running.join(0.1)
+            self._outlived = running
+        return self._sending if running.is_alive() else None
 
     def finished(self, folder: Path, report: RunReport) -> RunReport:
         """Pushes what the report lists; the report, also on disk, says how that went.
@@ -227,7 +189,8 @@ class Sharing:
     def _start(self, push: Push) -> None:
         last = self.spec.hub_strategy == "checkpoint"
         self._unsent = [path for path in self._unsent if path.is_dir()]
-        for checkpoint in self._unsent:
+        push.checkpoints = tuple(self._unsent)
+        for checkpoint in push.checkpoints:
             place = "last-checkpoint" if last else checkpoint.name
             push.files |= {
                 f"{place}/{name}": path for name, path in own_files(checkpoint).items()
@@ -250,10 +213,14 @@ class Sharing:
             answer = self._client.ask(job, push.seconds)
         except OSError as error:  # a file that is gone, no memory for a process
             answer = {"failed": f"{error.filename or 'the upload'}: {error.strerror}."}
+        self._ended(push, answer)
+
+    def _ended(self, push: Push, answer: dict[str, Any]) -> None:
+        """Remembers what came of a push, and says it."""
         problem = answer.get("refused") or answer.get("failed")
         self.pushes.append({"message": push.message, "problem": problem, **answer})
         if problem is None:
-            self._unsent = []
+            self._unsent = [p for p in self._unsent if p not in push.checkpoints]
             say(f"{push.message}: pushed to {answer['url']}")
         elif push.message != END and self.stop() is None:  # of the end the report tells
             say(f"{push.message}: not pushed to {self.repository}: {problem}")
@@ -272,9 +239,13 @@ def push_folder(
         raise InputError(f"{folder}: no such folder.")
     with claimed(folder) as claim:
         if claim.report is None:
-            raise InputError(f"{folder}: no run has left its results there.")
+            begun = any(checkpoints(folder))
+            what = "the run there has not ended: start it again to end and push it"
+            left = what if begun else "no run has left its results there"
+            raise InputError(f"{folder}: {left}.")
         asked = {"push_to_hub": True, "output_dir": str(folder), **flags}
         spec = TrainingSpec(**{**claim.report.spec, **asked})
-        repository = check_sharing(spec, claim.report)
+        # What it would warn of, the push itself is about to meet
+        repository = check_sharing(spec, claim.report, tell=lambda warning: None)
         with closing(Sharing(spec, repository, stop)) as sharing:
             return sharing.finished(folder, claim.report)
