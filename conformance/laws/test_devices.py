@@ -9,7 +9,6 @@ import pytest
 
 from conformance.differences import assert_same_steps
 from conformance.law import law
-from conformance.laws.resuming import assert_same_state
 from conformance.profiles import DEVICES, ONE_PROCESS
 from conformance.runs import BATCH, Finished, MakeRuns, Runs
 from conformance.tolerances import RECUT, SHORT, allowed
@@ -56,16 +55,6 @@ def test_several_devices_train_as_one_does(run: Runs, on_one: Runs) -> None:
     made, expected = (runs(**FLAGS, **JUDGED, **SAVED) for runs in (run, on_one))
     assert any(step.grad_norm > FLAGS["max_grad_norm"] for step in expected.steps)
     assert_same_training(run, made, expected)
-
-
-@law("devices.accumulation", profiles=("cpu-x2", "cpu-p2"), always=("cpu-p2",))
-def test_two_devices_are_two_micro_batches(run: Runs, on_one: Runs) -> None:
-    """Two devices add the gradients that accumulation adds: the same bits."""
-    made = run(**FLAGS | {"gradient_accumulation_steps": 1}, **SAVED)
-    expected = on_one(**FLAGS | {BATCH: 4}, **SAVED)
-    for a, b in zip(made.steps, expected.steps, strict=True):
-        assert (a.loss, a.grad_norm) == (b.loss, b.grad_norm), f"step {a.step}"
-    assert_same_state(made, expected, 20)
 
 
 @law("devices.dropout", profiles=ONE_PROCESS)

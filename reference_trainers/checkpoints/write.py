@@ -185,10 +185,10 @@ class Saver:
         self._replaced = False
 
     def save(
-        self, backend: Backend, record: Record, in_use: Path | None = None
+        self, backend: Backend, record: Record, in_use: tuple[Path, ...] = ()
     ) -> None:
-        """Writes the checkpoint of the step that `record` has reached; `in_use` is one
-        that must not go yet."""
+        """Writes the checkpoint of the step that `record` has reached; those `in_use`
+        must not go yet."""
         target = self.folder / f"checkpoint-{record.next_step}"
         best = record.best_checkpoint
 
@@ -213,7 +213,7 @@ class Saver:
             self.newest, self.newest_step = target, record.next_step
             finish_superseding(self.folder)
             self._replaced = True
-            kept = [path for path in (target, best, in_use) if path]
+            kept = [path for path in (target, best, *in_use) if path]
             rotate(self.folder, self.spec.save_total_limit, kept)
         except OSError as error:
             self.warnings.append(str(error))

@@ -107,7 +107,7 @@ class Sharing:
         self._client = Client(spec)
         self._running: threading.Thread | None = None
         self._unsent: list[Path] = []  # checkpoints that are asked for
-        self._sending: Path | None = None  # the checkpoint that is being pushed
+        self._sending: tuple[Path, ...] = ()  # checkpoints that are being pushed
         self._outlived: threading.Thread | None = None  # a push that was waited for
 
     def saved(self, checkpoint: Path, step: int, is_last: bool) -> None:
@@ -128,27 +128,27 @@ class Sharing:
         elif strategy == "all_checkpoints":
             self._unsent.append(checkpoint)
         push = Push(f"Training in progress, step {step}", model)
-        if self.busy_with() is not None:
+        if self.busy_with():
             self._ended(push, {"failed": "the push before it is still under way."})
         else:
-            self._sending = checkpoint
             self._start(push)
+            self._sending = (checkpoint, *push.checkpoints)
 
-    def busy_with(self) -> Path | None:
-        """The checkpoint whose push is under way, after some waiting: it must stay.
+    def busy_with(self) -> tuple[Path, ...]:
+        """Checkpoints whose push is under way, after some waiting: they must stay.
 
         Most pushes are done by then, so that each save is a commit. One that takes
         longer is waited for once; later saves are made up for by the next push.
         """
         running = self._running
         if running is None:
-            return None
+            return ()
         if running is not self._outlived:
             end = time.monotonic() + PATIENCE
             while running.is_alive() and time.monotonic() < end and not self.stop():
                 running.join(0.1)
             self._outlived = running
-        return self._sending if running.is_alive() else None
+        return self._sending if running.is_alive() else ()
 
     def finished(self, folder: Path, report: RunReport) -> RunReport:
         """Pushes what the report lists; the report, also on disk, says how that went.

@@ -232,7 +232,7 @@ def test_shares_add_up_to_the_whole(size, uniform):
 
 
 def test_a_short_batch_is_shared_as_accumulation_cuts_it():
-    """So that the same sums are taken: see docs/determinism.md."""
+    """So that the same gradients are summed."""
     several = global_batch(ROWS, plan(2, devices=2), 2)  # three rows
     shares = [several.share(World(rank, 2)) for rank in range(2)]
     parts = global_batch(ROWS, plan(2, accumulation=2), 2).micro_batches
