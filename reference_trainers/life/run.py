@@ -179,7 +179,9 @@ def train(ready: Ready) -> Training:
         if hooks.step < plan.total_steps:
             facts: dict[str, Any] = {"step": hooks.step, "overflows": hooks.overflows}
             ready.group.say("fit", plan=asdict(plan), **facts)
-            rows = share.SaidRows(split.rows, ready.group)
+            rows = split.rows
+            if not ready.group.is_one:
+                rows = share.SaidRows(rows, ready.group)
             (backend.fit or partial(loop.fit, backend))(rows, plan, hooks)
         hooks.log()
     finally:
