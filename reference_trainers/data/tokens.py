@@ -36,14 +36,7 @@ def tokenized(
     limit: int | None,
 ) -> Split:
     text, summary = columns
-    for column in (text, summary):
-        dtype = getattr(table.features[column], "dtype", "list")
-        if dtype not in ("string", "large_string", "null"):
-            raise InputError(
-                f"{source}: column {column} holds {dtype}, not text; it has: "
-                f"{', '.join(table.column_names)}. Name two with --text_column and "
-                "--summary_column."
-            )
+    require_text(source, table, columns)
     if limit is not None:
         table = table.select(range(min(limit, len(table))))
     target_length = (
@@ -90,6 +83,18 @@ def tokenized(
         digest=_digest(rows),
     )
     return Split(rows.select_columns(["input_ids", "labels", "row"]), report)
+
+
+def require_text(source: str, table: Any, columns: tuple[str, str]) -> None:
+    """Raises `InputError` where a column holds something else."""
+    for column in columns:
+        dtype = getattr(table.features[column], "dtype", "list")
+        if dtype not in ("string", "large_string", "null"):
+            raise InputError(
+                f"{source}: column {column} holds {dtype}, not text; it has: "
+                f"{', '.join(table.column_names)}. Name two with --text_column and "
+                "--summary_column."
+            )
 
 
 class NulFound(Exception):
