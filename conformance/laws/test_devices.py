@@ -87,7 +87,7 @@ def test_several_devices_leave_the_files_of_one(run: Runs, on_one: Runs) -> None
     assert {*files_in(made.folder)} == {*files_in(expected.folder)}
 
 
-@law("devices.resume", profiles=DEVICES, always=("cpu-p2",))
+@law("devices.resume", profiles=DEVICES)
 @pytest.mark.parametrize("first", ["several", "one"])
 def test_a_run_goes_on_with_other_devices(
     run: Runs, on_one: Runs, tmp_path: Path, first: str

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from reference_trainers.data.batches import Batch, GlobalBatch
+from reference_trainers.flax.placement import Placement, on_host
+from reference_trainers.flax.processes import join, reduced
 from reference_trainers.flax.run_summarization import (
     TrainState,
     adamw,
@@ -24,9 +24,11 @@ from reference_trainers.flax.run_summarization import (
 from reference_trainers.flax.t5 import T5
 from reference_trainers.models.generation import GenerationSettings
 from reference_trainers.models.source import ModelSource, architecture
+from reference_trainers.processes.lost import lost_processes_told
 from reference_trainers.protocols import Backend, State, Update
 from reference_trainers.recipe.loss_scale import LossScale
 from reference_trainers.spec import TrainingSpec
+from reference_trainers.world import World, world_of
 
 ARCHITECTURES = {"t5": T5, "mt5": T5}
 
@@ -40,41 +42,40 @@ class FlaxBackend(Backend):
     def __init__(self, spec: TrainingSpec, source: ModelSource):
         prepare(spec)
         self.spec = spec
-        self.devices = len(jax.devices())
-        mesh = jax.make_mesh((self.devices,), ("rows",), axis_types=(AxisType.Auto,))
-        self.everywhere = NamedSharding(mesh, PartitionSpec())
-        by_row = NamedSharding(mesh, PartitionSpec("rows"))
-        by_second = NamedSharding(mesh, PartitionSpec(None, "rows"))
+        self.world = world_of()
+        self.placement = Placement(sharded=False)
+        self.devices = self.placement.devices
         network = network_of(spec, source)
         self.optimizer = adamw(spec)
-        self.train_state = self.placed(parameters(network), 0)
+        self.train_state = self.begun(parameters(network), 0)
         self.loss_before = None
         self.loss_scale = LossScale() if spec.fp16 else None
-        same = self.everywhere
         build = builder(network)
-        self.update = jax.jit(
-            partial(update, build=build, optimizer=self.optimizer, spec=spec),
-            in_shardings=(same, by_second, same, same, same, same),
-            donate_argnums=0,
-        )
-        self.eval_step = jax.jit(
-            partial(eval_step, build=build, spec=spec),
-            in_shardings=(same, by_row),
-        )
+        self.update = update_program(spec, build, self.optimizer, self.train_state)
+        self.eval_step = jax.jit(partial(eval_step, build=build, spec=spec))
         self.generate_step = jax.jit(
-            partial(generate_step, build=build),
-            in_shardings=(same, by_row, by_row),
-            static_argnums=3,
+            partial(generate_step, build=build), static_argnums=3
         )
+
+    @classmethod
+    def join(cls, world: World, spec: TrainingSpec) -> None:
+        """By the variables of `jax.distributed`."""
+        prepare(spec)
+        join(world)
+
+    @classmethod
+    def reduce(cls, values: np.ndarray) -> np.ndarray:
+        return reduced(values)
 
     @classmethod
     def load(cls, spec: TrainingSpec, source: ModelSource) -> Self:
         return cls(spec, source)
 
+    @lost_processes_told(ValueError, jax.errors.JaxRuntimeError)
     def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
         self.train_state, loss, norm = self.update(
             self.train_state,
-            batch.stacked(),
+            self.placement.micro_batches(batch.stacked()),
             batch.seeds,
             np.array(batch.target_tokens, self.spec.dtype),
             np.array(self.scale, self.spec.dtype),
@@ -86,15 +87,15 @@ class FlaxBackend(Backend):
         return Update(loss, norm, self.applies(norm))
 
     def evaluate(self, batch: Batch) -> tuple[float, int]:
-        loss = self.eval_step(self.train_state.parameters, batch.arrays)
+        values = self.placement.whole(self.train_state.parameters)
+        loss = self.eval_step(values, self.placement.batch(batch.arrays))
         return float(loss), batch.target_tokens
 
     def generate(self, batch: Batch, settings: GenerationSettings) -> np.ndarray:
+        values = self.placement.whole(self.train_state.parameters)
+        rows = self.placement.batch(batch.arrays)
         tokens, length = self.generate_step(
-            self.train_state.parameters,
-            batch.arrays.input_ids,
-            batch.arrays.attention_mask,
-            settings,
+            values, rows.input_ids, rows.attention_mask, settings
         )
         return np.asarray(tokens)[: batch.rows, : int(length)]
 
@@ -109,27 +110,27 @@ class FlaxBackend(Backend):
     def restore(self, state: State) -> None:
         self.loss_scale = state.loss_scale or self.loss_scale
         values = {**self.train_state.parameters, **state.parameters}
-        self.train_state = self.placed(values, state.updates)
+        self.train_state = self.begun(values, state.updates)
         if state.exp_avg:
             adam, *rest = self.train_state.optimizer_state
             mu, nu = self.typed(state.exp_avg), self.typed(state.exp_avg_sq)
-            moments = (adam._replace(mu=mu, nu=nu), *rest)
-            moments = jax.device_put(moments, self.everywhere)
+            placed = self.placement.placed({"mu": mu, "nu": nu})
+            moments = (adam._replace(**placed), *rest)
             self.train_state = self.train_state._replace(optimizer_state=moments)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {n: value.shape for n, value in self.train_state.parameters.items()}
 
-    def typed(self, values) -> dict[str, Any]:
+    def typed(self, values) -> dict[str, np.ndarray]:
         dtype = self.spec.dtype
-        return {name: jnp.array(value, dtype) for name, value in values.items()}
+        return {name: np.asarray(value, dtype) for name, value in values.items()}
 
-    def placed(self, values, updates: int) -> TrainState:
-        """`values` on every device, and moments of zero after so many updates."""
+    def begun(self, values, updates: int) -> TrainState:
+        """`values` on the devices, and moments of zero after so many updates."""
         values = self.typed(values)
         adam, *rest = self.optimizer.init(values)
-        adam = adam._replace(count=jnp.array(updates, "int32"))
-        return jax.device_put(TrainState(values, (adam, *rest)), self.everywhere)
+        adam = adam._replace(count=np.array(updates, np.int32))
+        return self.placement.placed(TrainState(values, (adam, *rest)))
 
     @property
     def device_kind(self) -> str:
@@ -140,6 +141,17 @@ class FlaxBackend(Backend):
         """Programs compiled so far, or read from the cache on disk."""
         programs = (self.update, self.eval_step, self.generate_step)
         return sum(program._cache_size() for program in programs)
+
+
+def update_program(spec: TrainingSpec, build, optimizer, state: TrainState):
+    """The compiled `update`: its state stays where it lies, and is not kept twice."""
+    lies = jax.tree.map(lambda value: value.sharding, state)
+    everywhere = lies.optimizer_state[0].count
+    return jax.jit(
+        partial(update, build=build, optimizer=optimizer, spec=spec),
+        out_shardings=(lies, everywhere, everywhere),
+        donate_argnums=0,
+    )
 
 
 def prepare(spec: TrainingSpec) -> None:
@@ -187,4 +199,4 @@ def builder(network: nnx.Module):
 
 def copied(values) -> dict[str, np.ndarray]:
     """Arrays of the host's own: those of the device are donated to the next update."""
-    return {name: np.array(value) for name, value in values.items()}
+    return {name: on_host(value) for name, value in values.items()}

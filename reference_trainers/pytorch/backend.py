@@ -5,32 +5,28 @@ The model is transformers' own, of any architecture AutoModelForSeq2SeqLM knows.
 
 from __future__ import annotations
 
-import atexit
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import timedelta
-from typing import Any, Self
+from contextlib import AbstractContextManager, nullcontext
+from typing import Self
 
 import numpy as np
 import torch
-from torch import distributed, nn
+from torch import nn
 from transformers import (
     PreTrainedModel,
 )
 
 from reference_trainers.data.batches import NO_TARGET, Arrays, Batch
-from reference_trainers.errors import ProcessLost
 from reference_trainers.models.generation import GenerationSettings
 from reference_trainers.models.source import ModelSource
 from reference_trainers.protocols import Backend, State
 from reference_trainers.pytorch.generate import generate
 from reference_trainers.pytorch.launcher import require_processes_asked_for
 from reference_trainers.pytorch.load import load_model, load_weights, weights
+from reference_trainers.pytorch.processes import join, reduced
 from reference_trainers.recipe.loss_scale import LossScale
 from reference_trainers.spec import TrainingSpec
 from reference_trainers.world import World, world_of
 
-PATIENCE = timedelta(days=7)
 HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -50,35 +46,21 @@ class TorchBackend(Backend):
         self.resumed = State({})
         """Moments to start from; empty for a new run."""
 
-    words: Any = None
-    """The group of processes for what is said on the host."""
-
     @classmethod
     def join(cls, world: World, spec: TrainingSpec) -> None:
         """By the variables that torchrun and `accelerate launch` set."""
-        use_gpu = torch.cuda.is_available() and not spec.use_cpu
-        if use_gpu:
-            torch.cuda.set_device(world.local_rank)
-        if not distributed.is_initialized():
-            kind = "cpu:gloo,cuda:nccl" if use_gpu else "gloo"
-            distributed.init_process_group(kind)
-            atexit.register(distributed.destroy_process_group)
-        # The others wait while the first reads rows, or pushes what it has written
-        TorchBackend.words = distributed.new_group(timeout=PATIENCE, backend="gloo")
+        join(world, takes_a_gpu(spec))
 
     @classmethod
     def reduce(cls, values: np.ndarray) -> np.ndarray:
-        total = torch.from_numpy(np.array(values))
-        with lost_processes_told():
-            distributed.all_reduce(total, group=cls.words)
-        return total.numpy()
+        return reduced(values)
 
     @classmethod
     def load(cls, spec: TrainingSpec, source: ModelSource) -> Self:
         """The model in float32 or float64, on the GPU if there is one."""
         require_processes_asked_for(world_of())
-        use_gpu = torch.cuda.is_available() and not spec.use_cpu
-        return cls(spec, load_model(spec, source), "cuda" if use_gpu else "cpu")
+        device = "cuda" if takes_a_gpu(spec) else "cpu"
+        return cls(spec, load_model(spec, source), device)
 
     @property
     def device_kind(self) -> str:
@@ -157,15 +139,8 @@ class TorchBackend(Backend):
         return torch.autocast(self.device.type, half) if half else nullcontext()
 
 
-@contextmanager
-def lost_processes_told() -> Iterator[None]:
-    """A process that is gone is told as that, and not as each back end tells it."""
-    try:
-        yield
-    except RuntimeError as error:
-        if world_of().size > 1 and "onnection" in str(error):
-            raise ProcessLost from error
-        raise
+def takes_a_gpu(spec: TrainingSpec) -> bool:
+    return torch.cuda.is_available() and not spec.use_cpu
 
 
 def tensors(arrays: Arrays, device: torch.device) -> dict[str, torch.Tensor]:

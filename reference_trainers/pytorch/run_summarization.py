@@ -43,11 +43,11 @@ from transformers import (
 
 from reference_trainers.data.batches import GlobalBatch, Rows, global_batch
 from reference_trainers.loop import after_update
+from reference_trainers.processes.lost import lost_processes_told
 from reference_trainers.protocols import Hooks, Update
 from reference_trainers.pytorch.arguments import training_arguments
 from reference_trainers.pytorch.backend import (
     TorchBackend,
-    lost_processes_told,
     tensors,
     token_loss,
 )
@@ -194,7 +194,10 @@ class Seq2SeqTrainerBackend(TorchBackend):
             compute_loss_func=partial(mean_token_loss, smoothing=smoothing),
             callbacks=[_Epochs(self, data, hooks)],
         )
-        with lost_processes_told(), resumable(hooks.step, self.trainer.args) as folder:
+        with (
+            lost_processes_told(RuntimeError),
+            resumable(hooks.step, self.trainer.args) as folder,
+        ):
             self.trainer.train(resume_from_checkpoint=folder)
         if self.trainer.state.max_steps != plan.total_steps:
             raise AssertionError(

@@ -31,10 +31,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from reference_trainers.data.batches import GlobalBatch
+from reference_trainers.processes.lost import lost_processes_told
 from reference_trainers.protocols import Update
 from reference_trainers.pytorch.backend import (
     TorchBackend,
-    lost_processes_told,
     tensors,
     token_loss,
 )
@@ -52,7 +52,7 @@ class AccelerateBackend(TorchBackend):
         self.adamw = adamw(spec, self.model)
         self.replica, self.adamw = self.accelerator.prepare(self.model, self.adamw)
 
-    @lost_processes_told()
+    @lost_processes_told(RuntimeError)
     def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
         """Gradients of every micro-batch add up; then one clipped AdamW step."""
         spec = self.spec

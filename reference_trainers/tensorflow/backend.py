@@ -12,9 +12,11 @@ import tensorflow as tf
 from reference_trainers.data.batches import Batch, GlobalBatch
 from reference_trainers.models.generation import GenerationSettings
 from reference_trainers.models.source import ModelSource, architecture
+from reference_trainers.processes.lost import lost_processes_told
 from reference_trainers.protocols import Backend, State, Update
 from reference_trainers.recipe.loss_scale import LossScale
 from reference_trainers.spec import TrainingSpec
+from reference_trainers.tensorflow.processes import all_processes, join, reduced
 from reference_trainers.tensorflow.run_summarization import (
     adamw,
     eval_step,
@@ -22,6 +24,7 @@ from reference_trainers.tensorflow.run_summarization import (
     update,
 )
 from reference_trainers.tensorflow.t5 import T5
+from reference_trainers.world import World, world_of
 
 ARCHITECTURES = {"t5": T5, "mt5": T5}
 
@@ -33,7 +36,8 @@ class TensorFlowBackend(Backend):
 
     def __init__(self, spec: TrainingSpec, source: ModelSource):
         self.spec = spec
-        self.strategy = prepare(spec)
+        self.world = world_of()
+        self.strategy = prepare(spec, self.world)
         self.devices = self.strategy.num_replicas_in_sync
         # XLA is slower than graph mode on a CPU, and fails on several devices.
         self.xla = self.device_kind != "cpu" and self.devices == 1
@@ -46,9 +50,20 @@ class TensorFlowBackend(Backend):
         self.loss_scale = LossScale() if spec.fp16 else None
 
     @classmethod
+    def join(cls, world: World, spec: TrainingSpec) -> None:
+        """By TF_CONFIG."""
+        settle(spec)
+        join(world)
+
+    @classmethod
+    def reduce(cls, values: np.ndarray) -> np.ndarray:
+        return reduced(values)
+
+    @classmethod
     def load(cls, spec: TrainingSpec, source: ModelSource) -> Self:
         return cls(spec, source)
 
+    @lost_processes_told(tf.errors.OpError)
     def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
         ((loss, norm), *_) = self.call(
             (update, self.optimizer),
@@ -135,8 +150,8 @@ class TensorFlowBackend(Backend):
         return len(self.programs)
 
 
-def prepare(spec: TrainingSpec) -> tf.distribute.Strategy:
-    """Sets what TensorFlow has for the whole process; the devices to compute on."""
+def settle(spec: TrainingSpec) -> None:
+    """Sets what TensorFlow has for the whole process."""
     # The same bits every time: kernels sum in order, and so does what calls them
     # (`layers.copies`; the arithmetic optimizer would join sums of two to an AddN).
     tf.config.experimental.enable_op_determinism()
@@ -145,6 +160,13 @@ def prepare(spec: TrainingSpec) -> tf.distribute.Strategy:
     tf.config.experimental.enable_tensor_float_32_execution(False)
     if spec.use_cpu:
         tf.config.set_visible_devices([], "GPU")
+
+
+def prepare(spec: TrainingSpec, world: World) -> tf.distribute.Strategy:
+    """The devices to compute on: those of all processes, or all of this one."""
+    if world.size > 1:
+        return all_processes()
+    settle(spec)
     devices = tf.config.list_logical_devices("GPU")
     devices = devices or tf.config.list_logical_devices("CPU")
     if len(devices) == 1:

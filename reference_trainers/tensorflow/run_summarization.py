@@ -37,6 +37,10 @@ from reference_trainers.recipe.decay import decays
 from reference_trainers.spec import TrainingSpec
 from reference_trainers.tensorflow.generate import generate
 from reference_trainers.tensorflow.layers import copies
+from reference_trainers.tensorflow.processes import (
+    replica_of_process,
+    replicas_of_process,
+)
 
 SUM = tf.distribute.ReduceOp.SUM
 
@@ -135,14 +139,15 @@ def generate_step(network, settings: GenerationSettings, *batch, spec: TrainingS
 
 
 def own_rows(batch, axis: int = 0):
-    """The rows of this device."""
+    """The rows of this device, of those of its process."""
     context = tf.distribute.get_replica_context()
-    if context.num_replicas_in_sync == 1:
+    devices = replicas_of_process(context)
+    if devices == 1:
         return batch
 
     def cut(array):
-        rows = tf.shape(array)[axis] // context.num_replicas_in_sync
-        first = context.replica_id_in_sync_group * rows
+        rows = tf.shape(array)[axis] // devices
+        first = replica_of_process(context) * rows
         return tf.gather(array, first + tf.range(rows), axis=axis)
 
     return tf.nest.map_structure(cut, batch)

@@ -1,0 +1,44 @@
+"""How the processes of a run meet and add: torch.distributed, by gloo on the host."""
+
+from __future__ import annotations
+
+import atexit
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import distributed
+
+from reference_trainers.processes.lost import lost_processes_told
+from reference_trainers.world import World
+
+PATIENCE = timedelta(days=7)
+
+
+def join(world: World, use_gpu: bool) -> None:
+    """Meets the others by the variables that torchrun and `accelerate launch` set."""
+    if use_gpu:
+        torch.cuda.set_device(world.local_rank)
+    if not distributed.is_initialized():
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if use_gpu else "gloo")
+        atexit.register(distributed.destroy_process_group)
+    words()
+
+
+@cache
+def words() -> Any:
+    """The group for what is said on the host.
+
+    The others wait in it while the first reads rows, or pushes what it has written.
+    """
+    return distributed.new_group(timeout=PATIENCE, backend="gloo")
+
+
+def reduced(values: np.ndarray) -> np.ndarray:
+    """The sum over all processes."""
+    total = torch.from_numpy(np.array(values))
+    with lost_processes_told(RuntimeError):
+        distributed.all_reduce(total, group=words())
+    return total.numpy()
