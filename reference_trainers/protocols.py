@@ -177,6 +177,14 @@ class Backend(Protocol):
         """Of the parameters, by the names of `state`; copies nothing."""
 
     @classmethod
+    def reach(cls, spec: TrainingSpec) -> None:
+        """Connects to the TPU of the name that `spec` gives, before anything else.
+
+        Raises `InputError` where none answers.
+        """
+        raise InputError(f"--tpu {spec.tpu}: this trainer knows no TPU by its name.")
+
+    @classmethod
     def join(cls, world: World, spec: TrainingSpec) -> None:
         """Meets the other processes that the launcher started, before anything else.
 

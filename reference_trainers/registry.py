@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 GROUP = "reference_trainers.trainers"
 ORACLE = "pytorch"  # transformers' own model and Trainer
-NOT_YET = {"tpu": "--tpu: not supported yet; leave it out."}
+NO_TPU = {"tpu": "--tpu: this trainer takes no TPU by its name; leave it out."}
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class SharedTrainer:
     framework is imported, which takes seconds."""
     trains_by_default: bool = False
     """Train and evaluate where no do_* flag is given (the Accelerate script)."""
-    refuses: Mapping[str, str] = field(default_factory=lambda: NOT_YET)
+    refuses: Mapping[str, str] = field(default_factory=lambda: NO_TPU)
     """By flag, the sentence that refuses a run which gives it a value."""
 
     def run(self, spec: TrainingSpec) -> RunReport:
@@ -64,6 +64,8 @@ class SharedTrainer:
         if world_of().size == 1:  # of several the first alone has to have the files
             check_files(spec)
             check_columns(spec)
+        if spec.tpu is not None:  # before rows are fetched: it may not answer
+            self.backend_class().reach(spec)
         from reference_trainers.life.start import start  # here: it imports transformers
 
         return start(self.name, self.backend_class, spec)

@@ -12,7 +12,7 @@ import pytest
 from reference_trainers import registry
 from reference_trainers.errors import InputError
 from reference_trainers.registry import (
-    NOT_YET,
+    NO_TPU,
     SharedTrainer,
     find_trainer,
     listed,
@@ -158,18 +158,37 @@ def test_a_trainer_refuses_what_it_cannot_honour():
         trainer.run(TrainingSpec(bf16=False))
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_what_is_not_done_yet_is_refused_by_ours(name):
+@pytest.mark.parametrize(
+    ("name", "what_to_do"),
+    [
+        ("accelerate", "start the script by xla_spawn.py"),
+        ("flax", "JAX takes the TPUs that it sees by itself; leave it out"),
+        ("pytorch", "start the script by xla_spawn.py"),
+    ],
+)
+def test_who_takes_no_tpu_by_its_name_says_what_to_do(name, what_to_do):
     (found,) = (entry for entry in registry.listed() if entry.name == name)
     if not found.runs_here:
         pytest.skip(f"not run: {found.reason}")
-    with pytest.raises(InputError, match=r"^--tpu: not supported yet; leave it out"):
+    with pytest.raises(InputError, match=rf"^--tpu: .*{what_to_do}\.$"):
         find_trainer(name).run(TrainingSpec(do_train=True, tpu="t"))
+
+
+def test_a_tpu_is_reached_before_rows_are_fetched(third_party):
+    class Unreachable(SomeBackend):
+        @classmethod
+        def reach(cls, spec):
+            raise InputError(f"--tpu {spec.tpu}: no TPU answers.")
+
+    third_party.Unreachable = Unreachable
+    trainer = SharedTrainer("some", "somebody_else:Unreachable", refuses={})
+    with pytest.raises(InputError, match=r"^--tpu t: no TPU answers\.$"):
+        trainer.run(TrainingSpec(do_train=True, dataset_name="no/such", tpu="t"))
 
 
 def test_a_trainer_that_does_not_say_refuses_nothing(third_party):
     assert refusals_of(find_trainer("somebody_else:TRAINER")) == {}
-    assert refusals_of(find_trainer("somebody_else:Backend")) == NOT_YET
+    assert refusals_of(find_trainer("somebody_else:Backend")) == NO_TPU
 
 
 @pytest.mark.parametrize(

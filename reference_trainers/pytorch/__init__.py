@@ -2,12 +2,19 @@
 
 from reference_trainers.registry import SharedTrainer
 
+REFUSES = {
+    "tpu": "--tpu: PyTorch takes the TPU of its own machine; leave it out, and start "
+    "the script by xla_spawn.py."
+}
 # By name: flags and files are checked before the framework is imported.
 TRAINER = SharedTrainer(
-    "pytorch", "reference_trainers.pytorch.run_summarization:Seq2SeqTrainerBackend"
+    "pytorch",
+    "reference_trainers.pytorch.run_summarization:Seq2SeqTrainerBackend",
+    refuses=REFUSES,
 )
 NO_TRAINER = SharedTrainer(
     "accelerate",
     "reference_trainers.pytorch.run_summarization_no_trainer:AccelerateBackend",
     trains_by_default=True,
+    refuses=REFUSES,
 )

@@ -10,5 +10,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # ... and keras reads it o
 
 # By name: flags and files are checked before the framework is imported.
 TRAINER = SharedTrainer(
-    "tensorflow", "reference_trainers.tensorflow.backend:TensorFlowBackend"
+    "tensorflow",
+    "reference_trainers.tensorflow.backend:TensorFlowBackend",
+    refuses={},
 )

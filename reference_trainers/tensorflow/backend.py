@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+import socket
+from functools import cache, partial
 from typing import Any, Self
 
 import keras
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from reference_trainers.data.batches import Batch, GlobalBatch
+from reference_trainers.errors import InputError, sentence_of
 from reference_trainers.models.generation import GenerationSettings
 from reference_trainers.models.source import ModelSource, architecture
 from reference_trainers.processes.lost import lost_processes_told
@@ -27,6 +29,7 @@ from reference_trainers.tensorflow.t5 import T5
 from reference_trainers.world import World, world_of
 
 ARCHITECTURES = {"t5": T5, "mt5": T5}
+PATIENCE = 10.0  # seconds: a TPU that is there is a few milliseconds away
 
 
 class TensorFlowBackend(Backend):
@@ -39,9 +42,11 @@ class TensorFlowBackend(Backend):
         self.world = world_of()
         self.strategy = prepare(spec, self.world)
         self.devices = self.strategy.num_replicas_in_sync
-        # XLA is slower than graph mode on a CPU, and fails on several devices.
-        self.xla = self.device_kind != "cpu" and self.devices == 1
-        # In graph mode one program serves all lengths; for XLA each is another one.
+        # XLA is slower than graph mode on a CPU, and fails on several GPUs.
+        self.jit = self.device_kind not in ("cpu", "tpu") and self.devices == 1
+        # TPUStrategy compiles with XLA by itself (this never ran on a TPU). In graph
+        # mode one program serves all lengths; for XLA each is another one.
+        self.xla = self.jit or self.device_kind == "tpu"
         self.pad_to_multiple_of = 64 if self.xla else 8
         with self.strategy.scope():
             self.network = network_of(spec, source)
@@ -58,6 +63,11 @@ class TensorFlowBackend(Backend):
     @classmethod
     def reduce(cls, values: np.ndarray) -> np.ndarray:
         return reduced(values)
+
+    @classmethod
+    def reach(cls, spec: TrainingSpec) -> None:
+        """Connects to the TPU of the name that `spec` gives, before anything else."""
+        tpu_system(spec.tpu)
 
     @classmethod
     def load(cls, spec: TrainingSpec, source: ModelSource) -> Self:
@@ -134,11 +144,13 @@ class TensorFlowBackend(Backend):
             return self.strategy.experimental_local_results(answer)
 
         return tf.function(
-            program, input_signature=signature, autograph=False, jit_compile=self.xla
+            program, input_signature=signature, autograph=False, jit_compile=self.jit
         )
 
     @property
     def device_kind(self) -> str:
+        if self.spec.tpu is not None:
+            return "tpu"
         gpus = tf.config.get_visible_devices("GPU")
         if not gpus:
             return "cpu"
@@ -167,11 +179,39 @@ def prepare(spec: TrainingSpec, world: World) -> tf.distribute.Strategy:
     if world.size > 1:
         return all_processes()
     settle(spec)
+    if spec.tpu is not None:
+        return tf.distribute.TPUStrategy(tpu_system(spec.tpu))
     devices = tf.config.list_logical_devices("GPU")
     devices = devices or tf.config.list_logical_devices("CPU")
     if len(devices) == 1:
         return tf.distribute.get_strategy()
     return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+@cache  # a process connects to a TPU once
+def tpu_system(name: str) -> tf.distribute.cluster_resolver.TPUClusterResolver:
+    """The TPU of that name, ready; raises `InputError` where none answers."""
+    waits = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)  # the resolver would wait for ever
+    try:
+        found = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
+        for addresses in found.cluster_spec().as_dict().values():
+            for address in addresses:  # TensorFlow would try one again and again
+                host, _, port = address.rpartition(":")
+                socket.create_connection((host, int(port))).close()
+        tf.config.experimental_connect_to_cluster(found)
+        tf.tpu.experimental.initialize_tpu_system(found)
+    except Exception as error:  # Google's libraries raise what they like
+        why = error
+        if isinstance(error, tf.errors.OpError):  # its details are a page long
+            why = ValueError(error.message.partition(". ")[0])
+        raise InputError(
+            f"--tpu {name}: no TPU answers: {sentence_of(why)} Leave --tpu out, or "
+            "give the name of a TPU that this machine can reach."
+        ) from error
+    finally:
+        socket.setdefaulttimeout(waits)
+    return found
 
 
 def network_of(spec: TrainingSpec, source: ModelSource) -> keras.Model:

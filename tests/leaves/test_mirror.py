@@ -32,6 +32,8 @@ EXCEPTIONS = {
     "replica_of_process": "TensorFlow runs the program on each device",
     "builder": "a JAX function gets its parameters as an argument",
     "Backend.call": "JAX keeps a program for each shape by itself",
+    "Backend.reach": "TensorFlow gets a TPU by its name; JAX sees those that there are",
+    "tpu_system": "TensorFlow gets a TPU by its name; JAX sees those that there are",
     "Backend.compiled": "JAX keeps a program for each shape by itself",
     "rounded": "a CPU sums bfloat16 badly in TensorFlow alone",
     "copies": "TensorFlow sums three gradients or more in an order that may change",
