@@ -5,6 +5,7 @@ The model is transformers' own, of any architecture AutoModelForSeq2SeqLM knows.
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Self
 
@@ -16,6 +17,7 @@ from transformers import (
 )
 
 from reference_trainers.data.batches import NO_TARGET, Arrays, Batch
+from reference_trainers.errors import InputError
 from reference_trainers.models.generation import GenerationSettings
 from reference_trainers.models.source import ModelSource
 from reference_trainers.protocols import Backend, State
@@ -33,7 +35,8 @@ HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 class TorchBackend(Backend):
     """`Backend` without its `train_step`, which the two trainers do differently.
 
-    Nothing is compiled: no shape costs anything, so batches are as small as can be.
+    Nothing is compiled: no shape costs anything, so batches are as small as can be. On
+    a TPU each shape is compiled by itself. Nothing here ever ran on one.
     """
 
     def __init__(self, spec: TrainingSpec, model: PreTrainedModel, device: str):
@@ -43,13 +46,16 @@ class TorchBackend(Backend):
         self.loss_scale = LossScale() if spec.fp16 else None
         self.world = world_of()
         self.devices = self.world.size
+        if device == "tpu":
+            self.pad_to_multiple_of = 64
+            os.environ["ACCELERATE_TORCH_DEVICE"] = "tpu"  # 1.15 finds none by itself
         self.resumed = State({})
         """Moments to start from; empty for a new run."""
 
     @classmethod
     def join(cls, world: World, spec: TrainingSpec) -> None:
-        """By the variables that torchrun and `accelerate launch` set."""
-        join(world, takes_a_gpu(spec))
+        """By the variables that torchrun, `accelerate launch` and xla_spawn.py set."""
+        join(world, device_of(spec))
 
     @classmethod
     def reduce(cls, values: np.ndarray) -> np.ndarray:
@@ -57,16 +63,15 @@ class TorchBackend(Backend):
 
     @classmethod
     def load(cls, spec: TrainingSpec, source: ModelSource) -> Self:
-        """The model in float32 or float64, on the GPU if there is one."""
+        """The model in float32 or float64, on the GPU or TPU if there is one."""
         require_processes_asked_for(world_of())
-        device = "cuda" if takes_a_gpu(spec) else "cpu"
-        return cls(spec, load_model(spec, source), device)
+        return cls(spec, load_model(spec, source), device_of(spec))
 
     @property
     def device_kind(self) -> str:
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
-        return "cpu"
+        return self.device.type
 
     def peak_memory_bytes(self) -> int | None:
         if self.device.type == "cuda":
@@ -139,8 +144,19 @@ class TorchBackend(Backend):
         return torch.autocast(self.device.type, half) if half else nullcontext()
 
 
-def takes_a_gpu(spec: TrainingSpec) -> bool:
-    return torch.cuda.is_available() and not spec.use_cpu
+def device_of(spec: TrainingSpec) -> str:
+    """cuda, tpu or cpu: where this process computes."""
+    if spec.use_cpu:
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    # torch-tpu names itself as torch is imported, where it finds a TPU and only there
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is None or accelerator.type != "tpu":
+        return "cpu"
+    if spec.fp16:
+        raise InputError("--fp16: a TPU computes in bfloat16; give --bf16.")
+    return "tpu"
 
 
 def tensors(arrays: Arrays, device: torch.device) -> dict[str, torch.Tensor]:

@@ -15,14 +15,16 @@ from reference_trainers.processes.lost import lost_processes_told
 from reference_trainers.world import World
 
 PATIENCE = timedelta(days=7)
+# How devices talk; tpu_dist is torch-tpu's
+GROUPS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl", "tpu": "cpu:gloo,tpu:tpu_dist"}
 
 
-def join(world: World, use_gpu: bool) -> None:
-    """Meets the others by the variables that torchrun and `accelerate launch` set."""
-    if use_gpu:
+def join(world: World, device: str) -> None:
+    """Meets the others by the variables that a launcher sets."""
+    if device == "cuda":
         torch.cuda.set_device(world.local_rank)
     if not distributed.is_initialized():
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if use_gpu else "gloo")
+        distributed.init_process_group(GROUPS[device])
         atexit.register(distributed.destroy_process_group)
     words()
 

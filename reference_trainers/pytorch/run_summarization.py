@@ -29,6 +29,7 @@ if __name__ == "__main__":  # before the imports below, which take seconds
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -185,12 +186,15 @@ class Seq2SeqTrainerBackend(TorchBackend):
         """Trains as `loop.fit` does, by Seq2SeqTrainer."""
         data = MicroBatches(rows, plan, self.world)
         smoothing = self.spec.label_smoothing_factor
+        # accelerate counts the processes of a TPU as those of a CPU, and of no other
+        as_cpu = self.device.type == "tpu" and self.world.size > 1
+        told = replace(self.spec, use_cpu=self.spec.use_cpu or as_cpu)
         self.trainer = ContractTrainer(
             self,
             plan,
             hooks,
             data,
-            args=training_arguments(self.spec),
+            args=training_arguments(told),
             compute_loss_func=partial(mean_token_loss, smoothing=smoothing),
             callbacks=[_Epochs(self, data, hooks)],
         )

@@ -48,7 +48,8 @@ class AccelerateBackend(TorchBackend):
     def __init__(self, spec: TrainingSpec, model: PreTrainedModel, device: str):
         super().__init__(spec, model, device)
         # Its own mixed precision belongs to the process; `autocast` to this backend
-        self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
+        # It counts the processes of a TPU as those of a CPU, and of no other
+        self.accelerator = Accelerator(cpu=device != "cuda", mixed_precision="no")
         self.adamw = adamw(spec, self.model)
         self.replica, self.adamw = self.accelerator.prepare(self.model, self.adamw)
 

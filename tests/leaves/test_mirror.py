@@ -86,6 +86,7 @@ def test_every_leaf_has_files_of_the_same_names() -> None:
         "load",
         "launcher",
         "placement",
+        "xla_spawn",
     }
     for leaf in ("pytorch", "tensorflow", "flax"):
         found = {path.stem for path in (LEAVES / leaf).glob("*.py")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -79,3 +80,55 @@ def test_programs_for_a_tpu_have_fixed_shapes(tensorflow, monkeypatch):
     backend = tensorflow.TensorFlowBackend(TrainingSpec(tpu="t"), None)
     assert backend.xla and not backend.jit
     assert (backend.pad_to_multiple_of, backend.device_kind) == (64, "tpu")
+
+
+@pytest.fixture
+def pytorch(monkeypatch):
+    """The leaf, where torch-tpu has named its device and there is no GPU."""
+    torch = pytest.importorskip("torch", reason="not run: PyTorch is not installed")
+    from reference_trainers.pytorch import backend
+
+    found = SimpleNamespace(type="tpu")
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: found)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    return backend
+
+
+def test_pytorch_takes_the_tpu_that_torch_names(pytorch, monkeypatch):
+    assert pytorch.device_of(TrainingSpec()) == "tpu"
+    assert pytorch.device_of(TrainingSpec(use_cpu=True)) == "cpu"
+    with pytest.raises(InputError, match=r"^--fp16: a TPU .*give --bf16\.$"):
+        pytorch.device_of(TrainingSpec(fp16=True))
+    monkeypatch.setattr(pytorch.torch.cuda, "is_available", lambda: True)
+    assert pytorch.device_of(TrainingSpec(fp16=True)) == "cuda"
+
+
+@pytest.mark.parametrize("found", [None, SimpleNamespace(type="mps")])
+def test_pytorch_takes_the_cpu_where_there_is_no_tpu(pytorch, monkeypatch, found):
+    accelerator = pytorch.torch.accelerator
+    monkeypatch.setattr(accelerator, "current_accelerator", lambda: found)
+    assert pytorch.device_of(TrainingSpec(fp16=True)) == "cpu"
+
+
+def test_accelerate_computes_where_it_is_told_to():
+    """It knows no torch-tpu: as on a CPU it counts processes, elsewhere it computes."""
+    pytest.importorskip("accelerate", reason="not run: accelerate is not installed")
+    code = (
+        "import os; os.environ['ACCELERATE_TORCH_DEVICE'] = 'meta'\n"
+        "from accelerate import Accelerator\n"
+        "made = Accelerator(cpu=True)\n"
+        "print(made.device, made.num_processes, made.distributed_type.value)\n"
+    )
+    own = {
+        "WORLD_SIZE": "1",
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+    }
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        own["MASTER_PORT"] = str(free.getsockname()[1])
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | own, check=True
+    )
+    assert ended.stdout == "meta 1 MULTI_CPU\n"
