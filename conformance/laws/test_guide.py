@@ -4,23 +4,26 @@ The commands are those of `fixtures/guide`. Each runs in a process of its own, a
 local Hub that has the guide's model and dataset by their names. Adapted are the path of
 the script, the output folder, names that stand for something (`path_to_...`), the
 number of processes (two) and two lengths, which make it short. Our own trainers are
-started by their scripts, any other by `--trainer TEXT`.
+started by their scripts, any other by `--trainer TEXT`. What needs a TPU is run on a
+machine without one too: it must say so.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+import reference_trainers
+from conformance.hardware import needs_a_tpu
 from conformance.launch import environment_of
 from conformance.law import law
 from conformance.profiles import CPU, Profile
@@ -37,6 +40,7 @@ SCRIPTS = {
     "tensorflow": "tensorflow/run_summarization.py",
     "flax": "flax/run_summarization.py",
 }
+PACKAGE = Path(reference_trainers.__file__).parent
 PROCESSES = 2
 SHORT = "--max_source_length 32 --max_target_length 8"
 ROWS = {"train": 100, "validation": 50}  # of the dataset
@@ -83,7 +87,9 @@ class Reader:
         }
         command = command.replace("--nproc_per_node 8", f"--nproc_per_node {PROCESSES}")
         for word in shlex.split(command.replace("\\\n", " ")):
-            if word.startswith("$S/"):
+            if word == "$S/xla_spawn.py":
+                words.append(str(PACKAGE / "pytorch/xla_spawn.py"))
+            elif word.startswith("$S/"):
                 words += self.start
             elif word == "path_to_csv_or_jsonlines_file":
                 words.append(next(files))
@@ -91,8 +97,8 @@ class Reader:
                 words.append(own.get(word, word))
         return words
 
-    def types(self, command: str) -> subprocess.CompletedProcess[str]:
-        """Runs a command in this folder; it must end well."""
+    def types(self, command: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        """Runs a command in this folder; it must end well, or with that status."""
         ended = subprocess.run(
             self.adapted(command),
             cwd=self.home,
@@ -101,7 +107,7 @@ class Reader:
             text=True,
             timeout=300,
         )
-        assert ended.returncode == 0, f"status {ended.returncode}: {ended.stderr}"
+        assert ended.returncode == status, f"status {ended.returncode}: {ended.stderr}"
         return ended
 
 
@@ -142,9 +148,7 @@ def reader(
 def start_of(subject: Subject) -> tuple[str, ...]:
     if subject.text not in SCRIPTS:
         return ("-m", "reference_trainers", "--trainer", subject.text)
-    package = find_spec("reference_trainers")
-    assert package is not None and package.submodule_search_locations
-    return (str(Path(package.submodule_search_locations[0], SCRIPTS[subject.text])),)
+    return (str(PACKAGE / SCRIPTS[subject.text]),)
 
 
 @law("guide.help", profiles=CPU)
@@ -165,6 +169,9 @@ def test_command(
     """Every command of the guide works word for word."""
     command = COMMANDS[id]
     leave_out(command, subject, request)
+    if command.needs == "tpu" and needs_a_tpu():
+        says_what_it_needs(command, reader)
+        return
     if command.after == "checkpoint":
         base = command.command.replace("--overwrite_output_dir", "")
         base = base.replace("--resume_from_checkpoint path_to_specific_checkpoint", "")
@@ -189,12 +196,21 @@ def test_command(
         assert found["model.safetensors"] == model
 
 
+def says_what_it_needs(command: Command, reader: Reader) -> None:
+    """One sentence, exit status 2, and nothing written."""
+    before = sorted(reader.home.glob("[!.]*"))  # Keras makes a folder for its settings
+    ended = reader.types(f"{command.command} {SHORT}", status=2)
+    assert re.fullmatch(f"(?:{command.without})\n", ended.stderr), ended.stderr
+    assert ended.stdout == ""
+    assert sorted(reader.home.glob("[!.]*")) == before
+
+
 def leave_out(
     command: Command, subject: Subject, request: pytest.FixtureRequest
 ) -> None:
-    """Skips what is not done, and, unless it is asked for, what is run in another."""
-    if command.not_run:
-        pytest.skip(f"not run: {command.not_run}")
+    """Skips what is another's, and, unless asked for, what is run in another."""
+    if command.needs and subject.text not in SCRIPTS:
+        pytest.skip(f"not run: a {command.needs} is got as the trainer says")
     if "--do_" not in command.command and not subject.trains_by_default:
         pytest.skip(f"not run: {subject.text} does not train without --do_train")
     if subject.text not in SCRIPTS:
