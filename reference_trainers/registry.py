@@ -23,6 +23,7 @@ from reference_trainers.data.files import check_files
 from reference_trainers.errors import InputError, sentence_of
 from reference_trainers.report.stderr import import_noise_kept_off_stderr
 from reference_trainers.spec import TrainingSpec
+from reference_trainers.spec_rules import check_tpu
 from reference_trainers.world import world_of
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class SharedTrainer:
             check_files(spec)
             check_columns(spec)
         if spec.tpu is not None:  # before rows are fetched: it may not answer
+            check_tpu(spec)
             self.backend_class().reach(spec)
         from reference_trainers.life.start import start  # here: it imports transformers
 

@@ -138,17 +138,24 @@ def _check_run(spec: TrainingSpec) -> None:
     given += ["--dtype float64"] if spec.dtype == "float64" else []
     if len(given) > 1:
         raise InputError(f"{listed(tuple(given), 'and')} exclude each other.")
-    if spec.tpu is not None and spec.use_cpu:
-        raise InputError(
-            f"--tpu {spec.tpu} and --use_cpu exclude each other: leave one out."
-        )
-    if spec.tpu is not None and spec.fp16:
-        raise InputError("--fp16: a TPU computes in bfloat16; give --bf16 with --tpu.")
     if spec.min_length is not None and spec.min_length > spec.longest_generation:
         raise InputError(
             f"--min_length {spec.min_length}: is above the longest generation "
             f"({spec.longest_generation}); see --val_max_target_length."
         )
+
+
+def check_tpu(spec: TrainingSpec) -> None:
+    """Raises `InputError` for what no TPU does.
+
+    Not part of `check`: a trainer that takes no TPU by its name says that first.
+    """
+    if spec.use_cpu:
+        raise InputError(
+            f"--tpu {spec.tpu} and --use_cpu exclude each other: leave one out."
+        )
+    if spec.fp16:
+        raise InputError("--fp16: a TPU computes in bfloat16; give --bf16 with --tpu.")
 
 
 def _check_sharing(spec: TrainingSpec) -> None:

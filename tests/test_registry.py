@@ -174,6 +174,21 @@ def test_who_takes_no_tpu_by_its_name_says_what_to_do(name, what_to_do):
         find_trainer(name).run(TrainingSpec(do_train=True, tpu="t"))
 
 
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"use_cpu": True}, "--tpu t and --use_cpu exclude each other: leave one out."),
+        ({"fp16": True}, "--fp16: a TPU computes in bfloat16; give --bf16 with --tpu."),
+    ],
+)
+def test_what_no_tpu_does_is_refused_after_what_the_trainer_refuses(flags, sentence):
+    spec = TrainingSpec(do_train=True, dataset_name="no/such", tpu="t", **flags)
+    for refuses, said in (({}, sentence), (NO_TPU, NO_TPU["tpu"])):
+        with pytest.raises(InputError) as refused:
+            SharedTrainer("some", "no_such_module:Backend", refuses=refuses).run(spec)
+        assert str(refused.value) == said
+
+
 def test_a_tpu_is_reached_before_rows_are_fetched(third_party):
     class Unreachable(SomeBackend):
         @classmethod

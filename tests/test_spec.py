@@ -205,8 +205,6 @@ def test_numbers_are_finite(value):
         ({"bf16": True, "dtype": "float64"}, "bf16"),
         ({"fp16": True, "dtype": "float64"}, "fp16"),
         ({"fp16": True, "bf16": True}, "bf16 and --fp16 exclude each other"),
-        ({"tpu": "t", "use_cpu": True}, "tpu t and --use_cpu exclude each other"),
-        ({"tpu": "t", "fp16": True}, "fp16: a TPU computes in bfloat16; give --bf16"),
         ({"load_best_model_at_end": True}, "load_best_model_at_end"),
         ({"save_steps": 2.7}, "save_steps"),
         ({"logging_steps": 1.5}, "logging_steps"),
