@@ -76,8 +76,9 @@ def test_no_exception_is_stale() -> None:
 
 
 def test_every_leaf_has_files_of_the_same_names() -> None:
-    # PyTorch has a second trainer, and takes its model from transformers; Flax says
-    # where each array lies
+    # PyTorch has a second trainer, takes its model from transformers, and computes in
+    # one process for each core of a TPU, where the others compute in one for all; Flax
+    # says where each array lies
     ours = {
         *FILES,
         "__init__",

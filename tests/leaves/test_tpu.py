@@ -72,7 +72,7 @@ def test_programs_for_a_tpu_have_fixed_shapes(tensorflow, monkeypatch):
     import tensorflow as tf
 
     monkeypatch.setattr(
-        tensorflow, "prepare", lambda spec: tf.distribute.get_strategy()
+        tensorflow, "prepare", lambda spec, world: tf.distribute.get_strategy()
     )
     built = SimpleNamespace(trainable_variables=[])
     monkeypatch.setattr(tensorflow, "network_of", lambda spec, source: built)
