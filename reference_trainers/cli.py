@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import os
 import signal
 import sys
 import time
@@ -18,7 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from reference_trainers import old_flags
-from reference_trainers.errors import InputError, TrainingStopped, sentence_of
+from reference_trainers.errors import (
+    InputError,
+    ProcessLost,
+    TrainingStopped,
+    sentence_of,
+)
 from reference_trainers.flags import GROUPS, HubFlags
 from reference_trainers.spec import TrainingSpec
 from reference_trainers.spec_rules import kinds
@@ -232,7 +238,11 @@ def main(
     except TrainingStopped as stopped:
         if _speaks():
             print(stopped, file=sys.stderr)
-        return after_the_first(stopped.exit_status)
+        status = after_the_first(stopped.exit_status)
+        if isinstance(stopped, ProcessLost):
+            sys.stderr.flush()
+            os._exit(status)  # frameworks would wait for it as they end
+        return status
     except _Stopped as stopped:
         print(f"{stopped.name}: stopped before anything was done.", file=sys.stderr)
         raise

@@ -200,6 +200,7 @@ class RunFlags:
     disable_tqdm: bool = flag(False, "Show no progress bar.", hashed=False)
     use_cpu: bool = flag(False, "Leave accelerators alone.", "no_cuda", hashed=False)
     tpu: str | None = flag(None, "Name of the TPU resource.", "tpu_name", hashed=False)
+    fsdp: Literal["full_shard"] | None = flag(None, "Shard the model.", hashed=False)
 
 
 @dataclass(frozen=True)

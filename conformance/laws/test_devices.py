@@ -13,7 +13,7 @@ from conformance.profiles import DEVICES, ONE_PROCESS
 from conformance.runs import BATCH, Finished, MakeRuns, Runs
 from conformance.tolerances import RECUT, SHORT, allowed
 from conformance.trace import RECIPE
-from reference_trainers import files_in
+from reference_trainers import files_in, refusals_of
 
 # The last batch of an epoch has three rows, fewer than some profiles have devices
 FLAGS: dict[str, Any] = {
@@ -99,3 +99,21 @@ def test_a_run_goes_on_with_other_devices(
     made = after.into(tmp_path / "after", **FLAGS, resume_from_checkpoint=source)
     assert made.report.resumed_at == 10
     assert_same_steps(made.steps, whole.steps, SHORT, run.profile.precision)
+
+
+@law("devices.sharded", profiles=DEVICES, always=("cpu-p2",))
+def test_a_model_in_parts_trains_as_a_whole_one(run: Runs, tmp_path: Path) -> None:
+    """`--fsdp full_shard` changes where parameters lie, and no file and no number."""
+    refused = refusals_of(run.subject.trainer).get("fsdp")
+    if refused:
+        pytest.skip(f"not run: {run.subject.text} refuses it: {refused}")
+    parted = run(**FLAGS, **JUDGED, **SAVED, fsdp="full_shard")
+    whole = run(**FLAGS, **JUDGED, **SAVED)
+    assert_same_steps(parted.steps, whole.steps, SHORT, run.profile.precision)
+    assert {*files_in(parted.folder)} == {*files_in(whole.folder)}
+    # The end of one, taken over by the other: the same bytes
+    last = whole.folder / "checkpoint-20"
+    flags = FLAGS | {"fsdp": "full_shard", "resume_from_checkpoint": str(last)}
+    made = run.into(tmp_path / "after", **flags)
+    name = "model.safetensors"
+    assert (made.folder / name).read_bytes() == (last / name).read_bytes()

@@ -14,7 +14,7 @@ from reference_trainers.data.batches import GlobalBatch
 from reference_trainers.errors import InputError, TrainingStopped
 from reference_trainers.processes import share
 from reference_trainers.processes.group import Group
-from reference_trainers.protocols import Backend, Update
+from reference_trainers.protocols import Backend, State, Update
 from reference_trainers.recipe.plan import Plan
 from reference_trainers.report.evaluation import EvaluationLeft
 from reference_trainers.report.progress import say
@@ -82,7 +82,8 @@ class RunHooks:
 
     def leave(self) -> str:
         """The last thing that is done where an evaluation holds up a stop."""
-        self.save_rest()
+        if self.group.is_one or not self.record_.spec.fsdp:  # else others hold parts
+            self.save_rest(self.backend.state)
         self.record_.close()
         return self.told
 
@@ -122,11 +123,18 @@ class RunHooks:
                 self.group.say("go on")
             self.record_.log_metrics(metrics)
 
+    def take(self) -> State:
+        """The state, of which each process may hold a part."""
+        return share.state(self.backend, self.group)
+
     def save(self) -> None:
         self.read()
         with self.record_.clock.paused():
             pushed = self.sharing.busy_with()  # must not be rotated away
-            self.saver.save(self.backend, self.record_, pushed)
+            try:
+                self.saver.save(self.take, self.record_, pushed)
+            finally:
+                self.group.say("go on")
             step = self.record_.next_step
             if self.saver.newest and self.saver.newest_step == step:
                 is_last = step == self.record_.plan.total_steps
@@ -144,14 +152,14 @@ class RunHooks:
         if self.stop:
             raise self.stop
 
-    def save_rest(self) -> None:
+    def save_rest(self, take: Callable[[], State]) -> None:
         """Saves what was trained since the last save, unless the best is held."""
         if self.saver.newest_step != self.record_.next_step and not self.holds_best:
-            self.saver.save(self.backend, self.record_)
+            self.saver.save(take, self.record_)
 
     def stop_after_training(self) -> None:
         """Saves what was trained, if a stop left what comes after; raises `stop`."""
-        self.save_rest()
+        self.save_rest(self.take)
         if self.stop:
             raise self.stop
 

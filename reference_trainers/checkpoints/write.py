@@ -39,7 +39,7 @@ from reference_trainers.files import (
     temporary_sibling,
 )
 from reference_trainers.folder import finish_superseding, supersede
-from reference_trainers.protocols import Backend, State
+from reference_trainers.protocols import State
 from reference_trainers.report.progress import say
 from reference_trainers.report.record import Record
 from reference_trainers.spec import TrainingSpec
@@ -185,10 +185,13 @@ class Saver:
         self._replaced = False
 
     def save(
-        self, backend: Backend, record: Record, in_use: tuple[Path, ...] = ()
+        self,
+        take: Callable[[], State],
+        record: Record,
+        in_use: tuple[Path, ...] = (),
     ) -> None:
-        """Writes the checkpoint of the step that `record` has reached; those `in_use`
-        must not go yet."""
+        """Writes the checkpoint of the step that `record` has reached, with the state
+        that `take` gives; those `in_use` must not go yet."""
         target = self.folder / f"checkpoint-{record.next_step}"
         best = record.best_checkpoint
 
@@ -204,7 +207,7 @@ class Saver:
         try:
             write_checkpoint(
                 target,
-                backend.state(),
+                take(),
                 record.trainer_state(),
                 self.identity,
                 write_other_files,

@@ -181,15 +181,16 @@ def shift_right(labels: np.ndarray, padding: Padding) -> np.ndarray:
 
 
 def part_of(batch: Batch, world: World, rows: int | None = None) -> Batch:
-    """Its rows of `world.rank`, `rows` of them or an equal share; one empty row where
-    none is left for it."""
+    """Its rows of `world.rank`, `rows` of them or an equal share; as many empty ones
+    where none is left for it."""
     if rows is None:
         rows = rounded_up(len(batch.arrays.labels), world.size) // world.size
     first = world.rank * rows
     if first < len(batch.arrays.labels):
         cut = Arrays(*(array[first : first + rows] for array in batch.arrays))
     else:  # it takes part all the same: the others wait for its gradient
-        cut = Arrays(*(np.zeros_like(array[:1]) for array in batch.arrays))
+        empty = (array[:1].repeat(rows, axis=0) for array in batch.arrays)
+        cut = Arrays(*map(np.zeros_like, empty))
         mask = np.zeros_like(cut.attention_mask)
         mask[:, 0] = 1  # attention to nothing at all would not be a number
         labels = np.full_like(cut.labels, NO_TARGET)

@@ -43,7 +43,7 @@ class FlaxBackend(Backend):
         prepare(spec)
         self.spec = spec
         self.world = world_of()
-        self.placement = Placement(sharded=False)
+        self.placement = Placement(sharded=bool(spec.fsdp))
         self.devices = self.placement.devices
         network = network_of(spec, source)
         self.optimizer = adamw(spec)
@@ -51,7 +51,9 @@ class FlaxBackend(Backend):
         self.loss_before = None
         self.loss_scale = LossScale() if spec.fp16 else None
         build = builder(network)
-        self.update = update_program(spec, build, self.optimizer, self.train_state)
+        self.update = update_program(
+            *(spec, build, self.optimizer, self.train_state, self.placement)
+        )
         self.eval_step = jax.jit(partial(eval_step, build=build, spec=spec))
         self.generate_step = jax.jit(
             partial(generate_step, build=build), static_argnums=3
@@ -143,13 +145,24 @@ class FlaxBackend(Backend):
         return sum(program._cache_size() for program in programs)
 
 
-def update_program(spec: TrainingSpec, build, optimizer, state: TrainState):
+def update_program(
+    spec: TrainingSpec, build, optimizer, state: TrainState, placement: Placement
+):
     """The compiled `update`: its state stays where it lies, and is not kept twice."""
-    lies = jax.tree.map(lambda value: value.sharding, state)
-    everywhere = lies.optimizer_state[0].count
+    lies = jax.tree.map(placement.of, state)
+
+    def build_whole(values):
+        return build(placement.constrained(values, whole=True))
+
     return jax.jit(
-        partial(update, build=build, optimizer=optimizer, spec=spec),
-        out_shardings=(lies, everywhere, everywhere),
+        partial(
+            update,
+            build=build_whole,
+            optimizer=optimizer,
+            spec=spec,
+            constrained=placement.constrained,
+        ),
+        out_shardings=(lies, placement.everywhere, placement.everywhere),
         donate_argnums=0,
     )
 

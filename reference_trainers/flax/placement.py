@@ -53,6 +53,17 @@ class Placement:
 
         return jax.tree.map(place, tree)
 
+    def constrained(self, values: Any, whole: bool) -> Any:
+        """In a program: parameters or gradients as they lie, or `whole` everywhere."""
+        if not self.sharded:
+            return values
+
+        def constrain(value: jax.Array) -> jax.Array:
+            lies = self.everywhere if whole else self.of(value)
+            return jax.lax.with_sharding_constraint(value, lies)
+
+        return jax.tree.map(constrain, values)
+
     def micro_batches(self, arrays: Any) -> Any:
         """This process's rows, (micro-batches, rows, length), among those of all."""
         rows = NamedSharding(self.mesh, PartitionSpec(None, ROWS))

@@ -26,8 +26,6 @@ def join(world: World) -> None:
         )
     if jax.distributed.is_initialized():
         return
-    # Else its threads abort this process where another one is gone
-    jax.config.update("jax_enable_recoverability", True)
     with noise_kept_off(2), noise_kept_off(1):  # gloo tells stdout that it is connected
         jax.distributed.initialize(
             os.environ[ADDRESS],

@@ -106,12 +106,13 @@ def update(
     build,
     optimizer,
     spec: TrainingSpec,
+    constrained=lambda values, whole: values,
 ):
     """One AdamW update on the whole averaged gradient; loss, norm before clipping.
 
     `batches` (micro-batches, rows, length), `seeds` (micro-batches,), `tokens` ():
     target tokens of all of them, `scale` (): of the loss, `rate` (). In fp16 a norm
-    that is not finite leaves the state as it was.
+    that is not finite leaves the state as it was. `constrained`: see `Placement`.
     """
     # In fp16 the mean's gradient: that of one token in a sum would overflow by itself.
     factor, divisor = (scale / tokens, scale) if spec.fp16 else (1, tokens)
@@ -126,6 +127,7 @@ def update(
             (batches, seeds),
         )
     loss, grads = jax.tree.map(lambda total: total / divisor, total)
+    grads = constrained(grads, whole=False)
     norm = optax.tree.norm(grads)
     if spec.max_grad_norm:
         scale = jnp.minimum(1.0, spec.max_grad_norm / (norm + 1e-6))

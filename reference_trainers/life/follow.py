@@ -6,6 +6,7 @@ It claims no folder, reads no row, writes no file and says nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -61,8 +62,8 @@ class Follower:
     asked_to_stop: Callable[[], int | None]
     step: int = 0
     overflows: int = 0
-    stop: None = None
-    """The first process decides: where it stops, the next word is the last."""
+    stop: TrainingStopped | None = None
+    """What all agreed upon; the first process says how the run ends."""
 
     def serve(self) -> None:
         """Does what is said, until it is said to go on."""
@@ -77,6 +78,8 @@ class Follower:
                     assert self.settings is not None
                     batch = share.batch_of(word)
                     share.generate_part(self.backend, self.group, batch, self.settings)
+                case "state":
+                    self.backend.state()
                 case "restore":
                     self.backend.restore(share.state_of(word))
 
@@ -86,11 +89,13 @@ class Follower:
         padding = Padding(**word["plan"].pop("padding"))
         plan = Plan(**word["plan"], padding=padding)
         rows = share.HeardRows(plan.rows, self.group)
-        (self.backend.fit or partial(loop.fit, self.backend))(rows, plan, self)
+        with suppress(TrainingStopped):  # the next word is the last
+            (self.backend.fit or partial(loop.fit, self.backend))(rows, plan, self)
 
     def record(self, batch: GlobalBatch, update: Update, learning_rate: float) -> None:
         self.overflows += not update.applied
-        self.group.agreed(self.asked_to_stop())
+        status = self.group.agreed(self.asked_to_stop())
+        self.stop = TrainingStopped(ENDED, status) if status else None
 
     def log(self) -> None:
         """The first process does."""
@@ -99,4 +104,4 @@ class Follower:
         self.serve()
 
     def save(self) -> None:
-        """The first process does: all hold the same."""
+        self.serve()

@@ -287,7 +287,7 @@ def publish_results(ready: Ready, training: Training, report: RunReport) -> None
     stage, hooks = ready.claim.stage, training.hooks
     if hooks is not None:
         ready.source.save_settings(stage)
-        write_model(stage, ready.backend.state())
+        write_model(stage, hooks.take())
         state = json_of(hooks.record_.trainer_state())  # sorted, as after a resume
         (stage / STATE).write_text(state, encoding="utf-8")
     write_results(stage, report)

@@ -59,7 +59,8 @@ def evaluate(backend: Backend, group: Group, batch: Batch) -> tuple[float, int]:
 def evaluate_part(backend: Backend, group: Group, batch: Batch) -> tuple[float, int]:
     """This process's rows; the sums are those of all."""
     part = part_of(batch, group.world)
-    found = backend.evaluate(part) if part.rows else (0.0, 0)
+    # Without a row too: where parameters lie in parts, all take part
+    found = backend.evaluate(part)
     loss, tokens = group.summed(np.array(found, np.float64))
     return float(loss), int(tokens)
 
@@ -81,14 +82,19 @@ def generate_part(
     part = part_of(batch, group.world)
     size = -(-len(batch.arrays.labels) // group.world.size)
     whole = np.zeros((size * group.world.size, settings.max_length), np.int64)
-    if part.rows:
-        tokens = backend.generate(part, settings)
-        own = whole[group.world.rank * size :][: part.rows]
-        own[:] = settings.pad_token_id
-        own[:, : tokens.shape[1]] = tokens[: part.rows]
+    tokens = backend.generate(part, settings)
+    own = whole[group.world.rank * size :][: part.rows]
+    own[:] = settings.pad_token_id
+    own[:, : tokens.shape[1]] = tokens[: part.rows]
     whole = group.summed(whole)[: batch.rows]
     used = np.flatnonzero((whole != settings.pad_token_id).any(axis=0))
     return whole[:, : used[-1] + 1]
+
+
+def state(backend: Backend, group: Group) -> State:
+    """`Backend.state` in all processes, each of which may hold a part of it."""
+    group.say("state")
+    return backend.state()
 
 
 def restore(backend: Backend, group: Group, state: State) -> None:

@@ -6,11 +6,16 @@ REFUSES = {
     "tpu": "--tpu: PyTorch takes the TPU of its own machine; leave it out, and start "
     "the script by xla_spawn.py."
 }
+# On a CPU Seq2SeqTrainer takes the flag and trains with whole copies, without a word
+NO_FSDP = {
+    "fsdp": "--fsdp: Seq2SeqTrainer keeps a whole model on each device here; use "
+    "run_summarization_no_trainer.py, or leave it out."
+}
 # By name: flags and files are checked before the framework is imported.
 TRAINER = SharedTrainer(
     "pytorch",
     "reference_trainers.pytorch.run_summarization:Seq2SeqTrainerBackend",
-    refuses=REFUSES,
+    refuses=REFUSES | NO_FSDP,
 )
 NO_TRAINER = SharedTrainer(
     "accelerate",

@@ -37,6 +37,7 @@ NOT_PASSED_ON = {
     ),
     "warmup_steps": "two flags here, one there",
     "optim": "the fused one rounds otherwise",
+    "fsdp": "it is refused",
     "gradient_checkpointing": "the model is told when it is loaded",
 }
 

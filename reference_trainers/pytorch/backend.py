@@ -25,6 +25,7 @@ from reference_trainers.pytorch.generate import generate
 from reference_trainers.pytorch.launcher import require_processes_asked_for
 from reference_trainers.pytorch.load import load_model, load_weights, weights
 from reference_trainers.pytorch.processes import join, reduced
+from reference_trainers.pytorch.sharded import laid_out, unsharded, whole
 from reference_trainers.recipe.loss_scale import LossScale
 from reference_trainers.spec import TrainingSpec
 from reference_trainers.world import World, world_of
@@ -90,7 +91,7 @@ class TorchBackend(Backend):
     def generate(self, batch: Batch, settings: GenerationSettings) -> np.ndarray:
         self.model.eval()
         inputs = tensors(batch.arrays, self.device)
-        with torch.no_grad(), self.autocast():
+        with torch.no_grad(), self.autocast(), unsharded(self.model):
             tokens = generate(
                 self.model, inputs["input_ids"], inputs["attention_mask"], settings
             )
@@ -184,8 +185,8 @@ def token_loss(
 
 def array(tensor: torch.Tensor) -> np.ndarray:
     """A copy on the host."""
-    return tensor.detach().to("cpu", copy=True).numpy()
+    return whole(tensor.detach()).to("cpu", copy=True).numpy()
 
 
 def like(parameter: torch.Tensor, values: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.array(values)).to(parameter)
+    return laid_out(torch.from_numpy(np.array(values)), parameter)

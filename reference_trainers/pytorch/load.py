@@ -18,6 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from reference_trainers.errors import InputError, sentence_of
 from reference_trainers.models.source import ModelSource
+from reference_trainers.pytorch.sharded import laid_out, part
 from reference_trainers.spec import TrainingSpec
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -121,8 +122,9 @@ def weights(model: nn.Module) -> dict[str, torch.Tensor]:
     """Parameters and buffers as `save_pretrained` names them; a tied weight once."""
     tensors, places = {}, set()
     for name, tensor in model.state_dict().items():
-        if tensor.data_ptr() not in places or tensor.numel() == 0:
-            places.add(tensor.data_ptr())
+        place = part(tensor).data_ptr()
+        if place not in places or part(tensor).numel() == 0:
+            places.add(place)
             tensors[name] = tensor
     return tensors
 
@@ -132,4 +134,5 @@ def load_weights(model: nn.Module, values: Any) -> None:
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
             if name in values:
-                tensor.copy_(torch.from_numpy(np.array(values[name])))
+                given = torch.from_numpy(np.array(values[name]))
+                tensor.copy_(laid_out(given, tensor))

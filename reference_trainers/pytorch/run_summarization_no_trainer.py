@@ -23,7 +23,7 @@ from reference_trainers.pytorch import NO_TRAINER as TRAINER
 if __name__ == "__main__":  # before the imports below, which take seconds
     raise SystemExit(main(TRAINER))
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from accelerate import Accelerator
@@ -38,6 +38,7 @@ from reference_trainers.pytorch.backend import (
     tensors,
     token_loss,
 )
+from reference_trainers.pytorch.sharded import shard, summed_later, whole
 from reference_trainers.recipe.decay import decays
 from reference_trainers.spec import TrainingSpec
 
@@ -50,8 +51,13 @@ class AccelerateBackend(TorchBackend):
         # Its own mixed precision belongs to the process; `autocast` to this backend
         # It counts the processes of a TPU as those of a CPU, and of no other
         self.accelerator = Accelerator(cpu=device != "cuda", mixed_precision="no")
-        self.adamw = adamw(spec, self.model)
-        self.replica, self.adamw = self.accelerator.prepare(self.model, self.adamw)
+        self.replica = self.model
+        self.in_parts = bool(spec.fsdp) and self.world.size > 1
+        if self.in_parts:
+            shard(self.model, device, self.world.size)
+        else:
+            self.replica = self.accelerator.prepare(self.model)
+        self.adamw = self.accelerator.prepare(adamw(spec, self.model))
 
     @lost_processes_told(RuntimeError)
     def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
@@ -64,8 +70,7 @@ class AccelerateBackend(TorchBackend):
             inputs = tensors(micro_batch.arrays, self.device)
             labels = inputs.pop("labels")
             self.seed_dropout(micro_batch)
-            is_last = micro_batch is batch.micro_batches[-1]
-            with nullcontext() if is_last else self.accelerator.no_sync(self.replica):
+            with self.summed(micro_batch is batch.micro_batches[-1]):
                 with self.autocast():
                     logits = self.replica(**inputs, use_cache=False).logits
                 loss = token_loss(logits, labels, spec.label_smoothing_factor)
@@ -81,6 +86,12 @@ class AccelerateBackend(TorchBackend):
         if applied:
             self.adamw.step()
         return Update(total, norm, applied)
+
+    def summed(self, is_last: bool) -> AbstractContextManager[None]:
+        """Processes add their gradients after the last micro-batch."""
+        if self.in_parts:
+            return summed_later(self.model, is_last)
+        return nullcontext() if is_last else self.accelerator.no_sync(self.replica)
 
     def optimizer(self) -> torch.optim.Optimizer | None:
         return self.adamw.optimizer
@@ -106,4 +117,5 @@ def clip(model: nn.Module, largest: float, scale: float) -> torch.Tensor:
     """
     for parameter in model.parameters() if scale != 1 else ():
         parameter.grad /= scale
-    return nn.utils.clip_grad_norm_(model.parameters(), largest or float("inf"))
+    norm = nn.utils.clip_grad_norm_(model.parameters(), largest or float("inf"))
+    return whole(norm)

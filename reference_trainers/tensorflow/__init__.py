@@ -12,5 +12,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # ... and keras reads it o
 TRAINER = SharedTrainer(
     "tensorflow",
     "reference_trainers.tensorflow.backend:TensorFlowBackend",
-    refuses={},
+    refuses={
+        "fsdp": "--fsdp: TensorFlow keeps a whole model on each device; leave it out."
+    },
 )

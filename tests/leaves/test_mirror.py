@@ -87,6 +87,7 @@ def test_every_leaf_has_files_of_the_same_names() -> None:
         "load",
         "launcher",
         "placement",
+        "sharded",
         "xla_spawn",
     }
     for leaf in ("pytorch", "tensorflow", "flax"):
