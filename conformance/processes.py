@@ -15,8 +15,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType
 
 
@@ -37,6 +38,29 @@ def main(arguments: Sequence[str]) -> int:
     statuses = [process.wait() for process in processes]
     first = next((status for status in statuses if status), 0)
     return first if first >= 0 else 128 - first
+
+
+@contextmanager
+def running(
+    size: int, command: Sequence[str], environment: Mapping[str, str], log: Path
+) -> Iterator[list[subprocess.Popen]]:
+    """The processes by rank, each to be killed; none outlives the block."""
+    processes = []
+    try:
+        for words in environments(size):
+            with open(log, "ab") as said:
+                process = subprocess.Popen(
+                    command,
+                    env={**environment, **words},
+                    stdout=subprocess.DEVNULL,
+                    stderr=said,
+                )
+            processes.append(process)
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def environments(size: int) -> list[dict[str, str]]:

@@ -81,6 +81,19 @@ def accelerated(name: str, precision: str, **flags: Any) -> Profile:
     )
 
 
+def several(processes: int) -> Profile:
+    """So many processes that talk over loopback, as on several GPUs or hosts."""
+    return Profile(
+        f"cpu-p{processes}",
+        "float32",
+        {"use_cpu": True},
+        devices=processes,
+        processes=processes,
+        others="cpu",
+        launcher=(sys.executable, "-m", "conformance.processes", str(processes)),
+    )
+
+
 SHARED_GPU = {
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
@@ -103,17 +116,10 @@ PROFILES = {
         Profile("cpu-bf16", "half", {"use_cpu": True, "bf16": True}),
         Profile("cpu-fp16", "half", {"use_cpu": True, "fp16": True}),
         simulated(2),
+        simulated(4),
         simulated(8),
-        # Two processes that talk over loopback, as on two GPUs or two hosts
-        Profile(
-            "cpu-p2",
-            "float32",
-            {"use_cpu": True},
-            devices=2,
-            processes=2,
-            others="cpu",
-            launcher=(sys.executable, "-m", "conformance.processes", "2"),
-        ),
+        several(2),
+        several(4),
         accelerated("gpu", "float32"),
         accelerated("gpu-bf16", "half", bf16=True),
         accelerated("gpu-fp16", "half", fp16=True),
@@ -153,4 +159,6 @@ FP16 = ("cpu-fp16", "gpu-fp16")  # the only ones with a loss scale
 # With several devices; PyTorch has none such
 ONE_PROCESS = ("cpu-x2", "cpu-x8", f"gpu-x{SEVERAL}")
 DEVICES = (*ONE_PROCESS, "cpu-p2", f"gpu-p{SEVERAL}")
+TWO = ("cpu-p2", "cpu-x2")  # and four are there, under the same name with a 4
+PROCESSES = ("cpu-p2",)  # where one can be killed and the others stay
 CPU = ("cpu",)  # laws of commands and clocks, which no precision changes

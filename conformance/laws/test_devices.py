@@ -1,19 +1,38 @@
-"""Laws of several devices, in one process or in several: one run, the same numbers."""
+"""Laws of several devices, in one process or in several: one run, the same numbers.
+
+    pytest conformance --law devices.kills --kills 20 --timeout 3000 -s
+
+kills one of two processes 20 times for each trainer, at random moments.
+"""
 
 from __future__ import annotations
 
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conformance.differences import assert_same_steps
+from conformance.launch import command_of, environment_of
 from conformance.law import law
-from conformance.profiles import DEVICES, ONE_PROCESS
+from conformance.laws.resuming import assert_same_state, flags, untimed
+from conformance.processes import running
+from conformance.profiles import DEVICES, ONE_PROCESS, PROCESSES, TWO
 from conformance.runs import BATCH, Finished, MakeRuns, Runs
 from conformance.tolerances import RECUT, SHORT, allowed
 from conformance.trace import RECIPE
-from reference_trainers import files_in, refusals_of
+from reference_trainers import (
+    ORACLE,
+    files_in,
+    flags_of_dict,
+    refusals_of,
+    verify_checkpoint,
+)
 
 # The last batch of an epoch has three rows, fewer than some profiles have devices
 FLAGS: dict[str, Any] = {
@@ -34,6 +53,8 @@ JUDGED: dict[str, Any] = {
     "max_predict_samples": 3,
 }
 SAVED: dict[str, Any] = {"save_strategy": "steps", "save_steps": 5}
+START = 300.0  # seconds until the processes of a run train
+END = 60.0  # seconds until all of them have noticed that one is gone
 
 
 @pytest.fixture
@@ -117,3 +138,111 @@ def test_a_model_in_parts_trains_as_a_whole_one(run: Runs, tmp_path: Path) -> No
     made = run.into(tmp_path / "after", **flags)
     name = "model.safetensors"
     assert (made.folder / name).read_bytes() == (last / name).read_bytes()
+
+
+@law("devices.counts", profiles=TWO)
+def test_a_run_goes_from_two_devices_to_one_to_four(
+    run: Runs, on_one: Runs, runs_of: MakeRuns, tmp_path: Path
+) -> None:
+    """A run that begins on two devices, resumes on one and ends on four is one run."""
+    on_four = runs_of(run.subject.text, run.profile.name.replace("2", "4"))
+    expected = on_one(**FLAGS, **JUDGED, **SAVED)
+    begun = run(**FLAGS, **JUDGED, **SAVED)
+    again = {**FLAGS, **SAVED}
+    source = str(begun.folder / "checkpoint-5")
+    middle = on_one.into(tmp_path / "1", **again, resume_from_checkpoint=source)
+    source = str(middle.folder / "checkpoint-10")
+    made = on_four.into(tmp_path / "4", **again, resume_from_checkpoint=source)
+    assert (middle.report.resumed_at, made.report.resumed_at) == (5, 10)
+    found = [each.report.hardware["devices"] for each in (begun, middle, made)]
+    assert found == [2, 1, 4]
+    assert_same_steps(made.steps, expected.steps, SHORT, run.profile.precision)
+
+
+@law("devices.handover", profiles=DEVICES)
+def test_the_oracle_goes_on_with_a_run_of_several_devices(
+    run: Runs, runs_of: MakeRuns, tmp_path: Path
+) -> None:
+    """A run that begins on several devices is resumed by the oracle on one."""
+    whole = run(**FLAGS, **JUDGED, **SAVED)
+    source = str(whole.folder / "checkpoint-10")
+    oracle = runs_of(ORACLE)
+    made = oracle.into(tmp_path / "after", **FLAGS, resume_from_checkpoint=source)
+    assert made.report.resumed_at == 10
+    assert_same_steps(made.steps, whole.steps, SHORT, run.profile.precision)
+
+
+@law("devices.kills", profiles=PROCESSES)
+def test_a_process_that_is_killed_costs_nothing(
+    run: Runs, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """A killed process ends the others soon; the run that is resumed is the same."""
+    kills = max(2, request.config.getoption("--kills"))
+    killed = {**flags(run), "max_steps": 30 * (kills + 1), "save_total_limit": 3}
+    whole = run(**killed)
+    folder, name = tmp_path / "killed", run.subject.text
+    chance = random.Random(f"{name} {kills}")
+    saved = 0
+    for number in range(kills):
+        victim = chance.randrange(run.profile.processes)
+        delay = chance.uniform(0, 0.5)
+        statuses, seconds = kill_one(run, folder, killed, victim, delay)
+        before, saved = saved, newest(folder)
+        print(
+            f"{name} kill {number + 1}: of process {victim} at step {saved}, "
+            f"statuses {statuses}, {seconds:.1f} s later"
+        )
+        assert before < saved < killed["max_steps"]
+        for checkpoint in folder.glob("checkpoint-*"):
+            verify_checkpoint(checkpoint)
+    made = run.into(folder, **killed)
+    assert made.report.resumed_at == saved
+    assert_same_state(made, whole, killed["max_steps"])
+    assert untimed(made.steps) == untimed(whole.steps)
+    assert list(folder.glob(".*")) == [], "leftovers of killed writes stay"
+
+
+def kill_one(
+    run: Runs, folder: Path, killed: dict[str, Any], victim: int, delay: float
+) -> tuple[list[int], float]:
+    """Kills a process some time after the next checkpoint.
+
+    The status of each, and the seconds until the last of them had ended.
+    """
+    spec = run.spec(**killed, output_dir=str(folder))
+    arguments, log = flags_of_dict(spec.as_dict()), folder.with_suffix(".log")
+    alone = replace(run.profile, launcher=())
+    command = command_of(alone, "--", "--trainer", run.subject.text, *arguments)
+    before = newest(folder)
+    with running(
+        run.profile.processes, command, environment_of(run.profile), log
+    ) as processes:
+
+        def wait_until(what: Callable[[], bool], patience: float, told: str) -> None:
+            end = time.monotonic() + patience
+            while not what():
+                assert time.monotonic() < end, f"{told}: {log.read_text()}"
+                time.sleep(0.005)
+
+        def all_ended() -> bool:
+            return all(process.poll() is not None for process in processes)
+
+        def trains() -> bool:
+            assert not all_ended(), log.read_text()
+            return newest(folder) > before
+
+        wait_until(trains, START, f"no checkpoint after {START:.0f} s")
+        time.sleep(delay)
+        processes[victim].kill()
+        begun = time.monotonic()
+        wait_until(all_ended, END, f"a process lives on for {END:.0f} s")
+        statuses = [process.wait() for process in processes]
+    assert statuses[victim] == -signal.SIGKILL, "it has ended before it was killed"
+    assert all(statuses), f"ends well beside one that was killed: {statuses}"
+    return statuses, time.monotonic() - begun
+
+
+def newest(folder: Path) -> int:
+    """The step of the newest checkpoint; 0: there is none."""
+    names = [path.name for path in folder.glob("checkpoint-*")]
+    return max((int(name.partition("-")[2]) for name in names), default=0)

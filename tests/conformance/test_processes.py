@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.processes import environments
+from conformance.processes import environments, running
 from reference_trainers import world_of
 
 START = [sys.executable, "-m", "conformance.processes", "2", "-c"]
@@ -55,3 +55,12 @@ def test_a_signal_reaches_each(tmp_path: Path) -> None:
         time.sleep(0.02)
     launcher.send_signal(signal.SIGTERM)
     assert launcher.wait(30) == 128 + signal.SIGTERM
+
+
+def test_no_process_outlives_a_block_that_fails(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ZeroDivisionError),
+        running(2, ["sleep", "60"], os.environ, tmp_path / "log") as processes,
+    ):
+        raise ZeroDivisionError
+    assert [process.returncode for process in processes] == [-signal.SIGKILL] * 2
