@@ -8,15 +8,24 @@ from __future__ import annotations
 import pkgutil
 from importlib import import_module
 
+FRAMEWORKS = ("torch", "accelerate", "jax", "flax")
+
 
 def mutants() -> dict[str, tuple[str, ...]]:
     """By the text that names it as a trainer: the laws that must catch it.
 
-    Imports the framework that they are made of.
+    Imports the frameworks that they are made of; where one is not installed, its
+    mutants are left out.
     """
     found = {}
     for module in pkgutil.iter_modules(__path__, f"{__name__}."):
-        for name, value in vars(import_module(module.name)).items():
+        try:
+            loaded = import_module(module.name)
+        except ModuleNotFoundError as error:
+            if error.name in FRAMEWORKS:
+                continue
+            raise
+        for name, value in vars(loaded).items():
             if "caught_by" in getattr(value, "__dict__", {}):
                 found[f"{module.name}:{name}"] = value.caught_by
     return found

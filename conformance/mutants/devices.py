@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
-from reference_trainers import GlobalBatch, Update
+import numpy as np
+
+from reference_trainers import Batch, GlobalBatch, ProcessLost, State, Update
 from reference_trainers.pytorch.run_summarization_no_trainer import AccelerateBackend
 
 
@@ -17,3 +21,56 @@ class AveragesProcesses(AccelerateBackend):
         own = sum(part.target_tokens for part in batch.micro_batches)
         equal = replace(batch, target_tokens=max(1, own) * self.world.size)
         return super().train_step(equal, learning_rate)
+
+
+class FillsUpShares(AccelerateBackend):
+    """Judges a row twice where another process has more, as DistributedSampler does."""
+
+    caught_by = ("devices.evaluation",)
+
+    def evaluate(self, batch: Batch) -> tuple[float, int]:
+        loss, tokens = super().evaluate(batch)
+        if self.world.first:
+            return loss, tokens
+        row = type(batch.arrays)(*(array[:1] for array in batch.arrays))
+        more, again = super().evaluate(replace(batch, arrays=row, rows=1))
+        return loss + more, tokens + again
+
+
+class WritesFromEach(AccelerateBackend):
+    """Each process keeps a log in the output folder."""
+
+    caught_by = ("devices.files",)
+
+    def evaluate(self, batch: Batch) -> tuple[float, int]:
+        Path(f"{self.spec.output_dir}/log-{self.world.rank}.txt").touch()
+        return super().evaluate(batch)
+
+
+class CountsForEach(AccelerateBackend):
+    """Every process counts an update of them all: a checkpoint says twice as many."""
+
+    caught_by = ("devices.resume", "devices.counts", "devices.handover")
+
+    def state(self) -> State:
+        state = super().state()
+        return replace(state, updates=state.updates * self.world.size)
+
+
+class EndsWell(AccelerateBackend):
+    """Takes the death of another process for the end of the run."""
+
+    caught_by = ("devices.kills",)
+
+    def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
+        try:
+            return super().train_step(batch, learning_rate)
+        except ProcessLost:
+            os._exit(0)
+
+    @classmethod
+    def reduce(cls, values: np.ndarray) -> np.ndarray:
+        try:
+            return super().reduce(values)
+        except ProcessLost:
+            os._exit(0)
