@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.guide import COMMANDS
+from fixtures.guide import COMMANDS, TWO_CPUS
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,3 +24,8 @@ def test_no_page_shows_another_command():
         for line in (ROOT / page).read_text(encoding="utf-8").splitlines():
             if line.startswith(("    python $S", "    accelerate launch", "    torch")):
                 assert line.strip() in known, f"{page}: {line}"
+
+
+def test_launching_shows_the_config_that_is_run():
+    shown = textwrap.indent(TWO_CPUS.read_text(encoding="utf-8"), "    ")
+    assert shown in (ROOT / "docs/launching.md").read_text(encoding="utf-8")
