@@ -121,7 +121,10 @@ def _started(profile: Profile, arguments: list[str]) -> Ended:
         status, said = Path(top, "status"), Path(top, "said")
         if not status.exists():
             return Ended(launcher.returncode or 1, launcher.stderr)
-        return Ended(int(status.read_text()), said.read_text(encoding="utf-8"))
+        ended = Ended(int(status.read_text()), said.read_text(encoding="utf-8"))
+        if ended.status == 0 and launcher.returncode:  # the first is not all
+            raise Crashed(f"a process of a run that ended well: {ended.said}")
+        return ended
 
 
 def process_of(

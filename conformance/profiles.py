@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -56,16 +56,17 @@ def missing_module(name: str) -> str | None:
     return None if find_spec(name) else f"{name} is not installed"
 
 
-def simulated(devices: int) -> Profile:
+def simulated(devices: int, on_one: str = "cpu") -> Profile:
     """So many CPUs in one process, made before the first computation there."""
-    return Profile(
-        f"cpu-x{devices}",
-        "float32",
-        {"use_cpu": True},
+    one = ON_A_CPU[on_one]
+    return replace(
+        one,
+        name=f"{on_one}-x{devices}",
         devices=devices,
-        others="cpu",
+        others=on_one,
+        own_process=True,
         environment={"JAX_NUM_CPU_DEVICES": str(devices)},
-        prepare=(partial(prepare.tensorflow_devices, devices),),
+        prepare=(*one.prepare, partial(prepare.tensorflow_devices, devices)),
     )
 
 
@@ -81,15 +82,15 @@ def accelerated(name: str, precision: str, **flags: Any) -> Profile:
     )
 
 
-def several(processes: int) -> Profile:
+def several(processes: int, on_one: str = "cpu") -> Profile:
     """So many processes that talk over loopback, as on several GPUs or hosts."""
-    return Profile(
-        f"cpu-p{processes}",
-        "float32",
-        {"use_cpu": True},
+    return replace(
+        ON_A_CPU[on_one],
+        name=f"{on_one}-p{processes}",
         devices=processes,
         processes=processes,
-        others="cpu",
+        others=on_one,
+        own_process=True,
         launcher=(sys.executable, "-m", "conformance.processes", str(processes)),
     )
 
@@ -101,7 +102,7 @@ SHARED_GPU = {
 SEVERAL = max(2, gpus())
 PRECISION_FLAGS = ("dtype", "bf16", "fp16", "use_cpu")  # a profile's, never a law's
 
-PROFILES = {
+ON_A_CPU = {
     profile.name: profile
     for profile in (
         Profile("cpu", "float32", {"use_cpu": True}, own_process=False),
@@ -115,11 +116,19 @@ PROFILES = {
         # Accelerate is told of mixed precision once for the whole process
         Profile("cpu-bf16", "half", {"use_cpu": True, "bf16": True}),
         Profile("cpu-fp16", "half", {"use_cpu": True, "fp16": True}),
+    )
+}
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        *ON_A_CPU.values(),
         simulated(2),
         simulated(4),
         simulated(8),
         several(2),
         several(4),
+        simulated(2, "cpu-float64"),
+        several(2, "cpu-float64"),
         accelerated("gpu", "float32"),
         accelerated("gpu-bf16", "half", bf16=True),
         accelerated("gpu-fp16", "half", fp16=True),
@@ -157,8 +166,8 @@ HARDWARE = (*ALL, "gpu", "gpu-bf16", "gpu-fp16", "tpu")
 HALF = ("cpu-bf16", "cpu-fp16", "gpu-bf16", "gpu-fp16")
 FP16 = ("cpu-fp16", "gpu-fp16")  # the only ones with a loss scale
 # With several devices; PyTorch has none such
-ONE_PROCESS = ("cpu-x2", "cpu-x8", f"gpu-x{SEVERAL}")
-DEVICES = (*ONE_PROCESS, "cpu-p2", f"gpu-p{SEVERAL}")
+ONE_PROCESS = ("cpu-x2", "cpu-x8", "cpu-float64-x2", f"gpu-x{SEVERAL}")
+DEVICES = (*ONE_PROCESS, "cpu-p2", "cpu-float64-p2", f"gpu-p{SEVERAL}")
 TWO = ("cpu-p2", "cpu-x2")  # and four are there, under the same name with a 4
 PROCESSES = ("cpu-p2",)  # where one can be killed and the others stay
 CPU = ("cpu",)  # laws of commands and clocks, which no precision changes

@@ -67,7 +67,9 @@ def assert_same_training(run: Runs, made: Finished, expected: Finished) -> None:
     assert made.report.hardware["devices"] == run.profile.devices
     precision = run.profile.precision
     assert_same_steps(made.steps[:1], expected.steps[:1], RECUT, precision)
-    assert_same_steps(made.steps, expected.steps, SHORT, precision)
+    # A float64 sum in another order is not seen after twenty steps either
+    over_all = RECUT if precision == "float64" else SHORT
+    assert_same_steps(made.steps, expected.steps, over_all, precision)
 
 
 @law("devices.steps", profiles=DEVICES, always=("cpu-p2",))

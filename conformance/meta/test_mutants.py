@@ -10,7 +10,13 @@ from conformance.meta.test_laws import load_laws
 from conformance.mutants import mutants
 from conformance.profiles import ONE_PROCESS
 
-CAUGHT = [(mutant, law) for mutant, laws in mutants().items() for law in laws]
+# Each of these takes a minute or more
+LONG = ("devices.kills", "devices.counts", "devices.handover", "devices.resume")
+CAUGHT = [
+    pytest.param(mutant, law, marks=[pytest.mark.slow] if law in LONG else [])
+    for mutant, laws in mutants().items()
+    for law in laws
+]
 
 
 @pytest.mark.parametrize(("mutant", "law"), CAUGHT)

@@ -23,6 +23,18 @@ class AveragesProcesses(AccelerateBackend):
         return super().train_step(equal, learning_rate)
 
 
+class AveragesParts(AccelerateBackend):
+    """Forgets that `fully_shard` gives each process the mean, not the sum."""
+
+    caught_by = ("devices.sharded",)
+
+    def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
+        if self.in_parts:
+            tokens = batch.target_tokens * self.world.size
+            batch = replace(batch, target_tokens=tokens)
+        return super().train_step(batch, learning_rate)
+
+
 class FillsUpShares(AccelerateBackend):
     """Judges a row twice where another process has more, as DistributedSampler does."""
 

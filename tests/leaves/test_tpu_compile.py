@@ -50,7 +50,12 @@ ALL = re.compile(
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Large enough for the chips' tiles; T5-small itself compiles for minutes."""
-    shape: dict[str, Any] = {"num_layers": 2, "d_model": 128, "d_ff": 256, "num_heads": 2}
+    shape: dict[str, Any] = {
+        "num_layers": 2,
+        "d_model": 128,
+        "d_ff": 256,
+        "num_heads": 2,
+    }
     folder = tmp_path_factory.mktemp("model")
     return small_t5(folder, vocab_size=2048, **shape)
 
