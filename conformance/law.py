@@ -28,6 +28,8 @@ class Law:
     """Where it holds; the first is where it is tested if none is asked for."""
     always: tuple[str, ...]
     """Further profiles that it is tested on if none is asked for."""
+    is_long: bool
+    """It takes minutes: it is tested where it, or a profile, is asked for."""
     test: Callable[..., None]
 
     @property
@@ -43,13 +45,17 @@ LAWS: dict[str, Law] = {}
 
 
 def law(
-    id: str, *, profiles: tuple[str, ...], always: tuple[str, ...] = ()
+    id: str,
+    *,
+    profiles: tuple[str, ...],
+    always: tuple[str, ...] = (),
+    is_long: bool = False,
 ) -> Callable[[Test], Test]:
     """Makes a law of a test whose docstring is the sentence."""
 
     def made(test: Test) -> Test:
         sentence = " ".join((test.__doc__ or "").split())
-        found = Law(id, sentence, profiles, always, test)
+        found = Law(id, sentence, profiles, always, is_long, test)
         _check(found)
         LAWS[id] = found
         test.law = found  # type: ignore[attr-defined]

@@ -87,7 +87,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     asked = metafunc.config.getoption("--profile")
     texts = metafunc.config.getoption("--trainer") or [f.name for f in listed()]
     places = asked or (law.by_default if law else ["cpu"])
-    values = []
+    values: list[Any] = []
+    named = metafunc.config.getoption("--law") or ()
+    if law and law.is_long and not asked and law.id not in named:
+        skip = f"not run: takes minutes; run by --law {law.id}"
+        places, values = [], [_left_out("long", skip)]
     for place in dict.fromkeys(places):
         if law is None or place in law.profiles:
             values += [pytest.param(t, place, id=f"{t}-{place}") for t in texts]
@@ -98,8 +102,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _not_run(law: Law, profile: str) -> Any:
     reason = f"not run: {law.id} is a law of {', '.join(law.profiles)}, not {profile}"
-    skip = pytest.mark.skip(reason=reason)
-    return pytest.param("", profile, id=f"not-on-{profile}", marks=skip)
+    return _left_out(f"not-on-{profile}", reason)
+
+
+def _left_out(id: str, reason: str) -> Any:
+    return pytest.param("", "", id=id, marks=pytest.mark.skip(reason=reason))
 
 
 def pytest_collection_modifyitems(

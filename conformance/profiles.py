@@ -166,8 +166,9 @@ HARDWARE = (*ALL, "gpu", "gpu-bf16", "gpu-fp16", "tpu")
 HALF = ("cpu-bf16", "cpu-fp16", "gpu-bf16", "gpu-fp16")
 FP16 = ("cpu-fp16", "gpu-fp16")  # the only ones with a loss scale
 # With several devices; PyTorch has none such
-ONE_PROCESS = ("cpu-x2", "cpu-x8", "cpu-float64-x2", f"gpu-x{SEVERAL}")
-DEVICES = (*ONE_PROCESS, "cpu-p2", "cpu-float64-p2", f"gpu-p{SEVERAL}")
+ONE_PROCESS = ("cpu-x2", "cpu-x4", "cpu-x8", "cpu-float64-x2", f"gpu-x{SEVERAL}")
+DEVICES = (*ONE_PROCESS, "cpu-p2", "cpu-p4", "cpu-float64-p2", f"gpu-p{SEVERAL}")
+FOUR = ("cpu-x4", "cpu-p4")  # fewer have sums of two alone, which have no order
 TWO = ("cpu-p2", "cpu-x2")  # and four are there, under the same name with a 4
 PROCESSES = ("cpu-p2",)  # where one can be killed and the others stay
 CPU = ("cpu",)  # laws of commands and clocks, which no precision changes

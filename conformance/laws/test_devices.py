@@ -22,7 +22,7 @@ from conformance.launch import command_of, environment_of
 from conformance.law import law
 from conformance.laws.resuming import assert_same_state, flags, untimed
 from conformance.processes import running
-from conformance.profiles import DEVICES, ONE_PROCESS, PROCESSES, TWO
+from conformance.profiles import DEVICES, FOUR, ONE_PROCESS, PROCESSES, TWO
 from conformance.runs import BATCH, Finished, MakeRuns, Runs
 from conformance.tolerances import RECUT, SHORT, allowed
 from conformance.trace import RECIPE
@@ -124,6 +124,15 @@ def test_a_run_goes_on_with_other_devices(
     assert_same_steps(made.steps, whole.steps, SHORT, run.profile.precision)
 
 
+@law("devices.repeat", profiles=FOUR, is_long=True)
+def test_four_devices_add_in_one_order(run: Runs) -> None:
+    """The same run twice on four devices is the same bits, losses and weights."""
+    one, other = (run(again=again, **FLAGS) for again in (0, 1))
+    assert untimed(one.steps) == untimed(other.steps)
+    weights = [found.folder / "model.safetensors" for found in (one, other)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
 @law("devices.sharded", profiles=DEVICES, always=("cpu-p2",))
 def test_a_model_in_parts_trains_as_a_whole_one(run: Runs, tmp_path: Path) -> None:
     """`--fsdp full_shard` changes where parameters lie, and no file and no number."""
@@ -142,7 +151,7 @@ def test_a_model_in_parts_trains_as_a_whole_one(run: Runs, tmp_path: Path) -> No
     assert (made.folder / name).read_bytes() == (last / name).read_bytes()
 
 
-@law("devices.counts", profiles=TWO)
+@law("devices.counts", profiles=TWO, is_long=True)
 def test_a_run_goes_from_two_devices_to_one_to_four(
     run: Runs, on_one: Runs, runs_of: MakeRuns, tmp_path: Path
 ) -> None:
@@ -161,7 +170,7 @@ def test_a_run_goes_from_two_devices_to_one_to_four(
     assert_same_steps(made.steps, expected.steps, SHORT, run.profile.precision)
 
 
-@law("devices.handover", profiles=DEVICES)
+@law("devices.handover", profiles=DEVICES, is_long=True)
 def test_the_oracle_goes_on_with_a_run_of_several_devices(
     run: Runs, runs_of: MakeRuns, tmp_path: Path
 ) -> None:
@@ -174,7 +183,7 @@ def test_the_oracle_goes_on_with_a_run_of_several_devices(
     assert_same_steps(made.steps, whole.steps, SHORT, run.profile.precision)
 
 
-@law("devices.kills", profiles=PROCESSES)
+@law("devices.kills", profiles=PROCESSES, is_long=True)
 def test_a_process_that_is_killed_costs_nothing(
     run: Runs, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -11,7 +11,10 @@ from conformance.mutants import mutants
 from conformance.profiles import ONE_PROCESS
 
 # Each of these takes a minute or more
-LONG = ("devices.kills", "devices.counts", "devices.handover", "devices.resume")
+LONG = tuple(
+    f"devices.{name}"
+    for name in ("kills", "counts", "handover", "resume", "repeat", "files", "sharded")
+)
 CAUGHT = [
     pytest.param(mutant, law, marks=[pytest.mark.slow] if law in LONG else [])
     for mutant, laws in mutants().items()

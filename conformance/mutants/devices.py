@@ -23,6 +23,16 @@ class AveragesProcesses(AccelerateBackend):
         return super().train_step(equal, learning_rate)
 
 
+class AddsAsTheyCome(AccelerateBackend):
+    """Its sums differ in the last bits from one start to the next."""
+
+    caught_by = ("devices.repeat",)
+    noise = 1 + 1e-12 * int.from_bytes(os.urandom(4))
+
+    def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
+        return super().train_step(batch, learning_rate * self.noise)
+
+
 class AveragesParts(AccelerateBackend):
     """Forgets that `fully_shard` gives each process the mean, not the sum."""
 
