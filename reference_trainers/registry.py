@@ -34,7 +34,11 @@ if TYPE_CHECKING:
 
 GROUP = "reference_trainers.trainers"
 ORACLE = "pytorch"  # transformers' own model and Trainer
-NO_TPU = {"tpu": "--tpu: this trainer takes no TPU by its name; leave it out."}
+# What a backend must say that it can do
+UNTOLD = {
+    "tpu": "--tpu: this trainer takes no TPU by its name; leave it out.",
+    "fsdp": "--fsdp: this trainer keeps a whole model on each device; leave it out.",
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class SharedTrainer:
     framework is imported, which takes seconds."""
     trains_by_default: bool = False
     """Train and evaluate where no do_* flag is given (the Accelerate script)."""
-    refuses: Mapping[str, str] = field(default_factory=lambda: NO_TPU)
+    refuses: Mapping[str, str] = field(default_factory=lambda: UNTOLD)
     """By flag, the sentence that refuses a run which gives it a value."""
 
     def run(self, spec: TrainingSpec) -> RunReport:

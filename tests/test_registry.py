@@ -12,7 +12,7 @@ import pytest
 from reference_trainers import registry
 from reference_trainers.errors import InputError
 from reference_trainers.registry import (
-    NO_TPU,
+    UNTOLD,
     SharedTrainer,
     find_trainer,
     listed,
@@ -183,7 +183,7 @@ def test_who_takes_no_tpu_by_its_name_says_what_to_do(name, what_to_do):
 )
 def test_what_no_tpu_does_is_refused_after_what_the_trainer_refuses(flags, sentence):
     spec = TrainingSpec(do_train=True, dataset_name="no/such", tpu="t", **flags)
-    for refuses, said in (({}, sentence), (NO_TPU, NO_TPU["tpu"])):
+    for refuses, said in (({}, sentence), (UNTOLD, UNTOLD["tpu"])):
         with pytest.raises(InputError) as refused:
             SharedTrainer("some", "no_such_module:Backend", refuses=refuses).run(spec)
         assert str(refused.value) == said
@@ -203,7 +203,7 @@ def test_a_tpu_is_reached_before_rows_are_fetched(third_party):
 
 def test_a_trainer_that_does_not_say_refuses_nothing(third_party):
     assert refusals_of(find_trainer("somebody_else:TRAINER")) == {}
-    assert refusals_of(find_trainer("somebody_else:Backend")) == NO_TPU
+    assert refusals_of(find_trainer("somebody_else:Backend")) == UNTOLD
 
 
 @pytest.mark.parametrize(
@@ -251,3 +251,9 @@ def test_files_that_no_action_reads_may_be_missing():
     spec = TrainingSpec(do_eval=True, train_file="no.csv", validation_file=__file__)
     with pytest.raises(InputError, match="--validation_file"):
         refusing().run(spec)
+
+
+def test_a_backend_that_does_not_say_it_shards_refuses_to(third_party):
+    trainer = find_trainer("somebody_else:Backend")
+    with pytest.raises(InputError, match=r"^--fsdp: this trainer keeps a whole model"):
+        trainer.run(TrainingSpec(do_train=True, fsdp="full_shard"))
