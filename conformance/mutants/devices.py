@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
-from reference_trainers import Batch, GlobalBatch, ProcessLost, State, Update
+from reference_trainers import (
+    Batch,
+    GlobalBatch,
+    ProcessLost,
+    RunReport,
+    SharedTrainer,
+    State,
+    TrainingSpec,
+    Update,
+)
 from reference_trainers.pytorch.run_summarization_no_trainer import AccelerateBackend
 
 
@@ -33,16 +44,26 @@ class AddsAsTheyCome(AccelerateBackend):
         return super().train_step(batch, learning_rate * self.noise)
 
 
-class AveragesParts(AccelerateBackend):
+class MeanOfParts(AccelerateBackend):
     """Forgets that `fully_shard` gives each process the mean, not the sum."""
-
-    caught_by = ("devices.sharded",)
 
     def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
         if self.in_parts:
             tokens = batch.target_tokens * self.world.size
             batch = replace(batch, target_tokens=tokens)
         return super().train_step(batch, learning_rate)
+
+
+class AveragesParts:
+    """The same as a trainer: one made of a backend refuses --fsdp by itself."""
+
+    caught_by = ("devices.sharded",)
+    name = "averages-parts"
+    refuses: Mapping[str, str] = MappingProxyType({})
+
+    @staticmethod
+    def run(spec: TrainingSpec) -> RunReport:
+        return SharedTrainer("averages-parts", MeanOfParts, refuses={}).run(spec)
 
 
 class FillsUpShares(AccelerateBackend):
