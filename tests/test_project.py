@@ -1,6 +1,7 @@
 """What pyproject.toml promises: extras, entry points, pinned versions."""
 
 import tomllib
+from collections import Counter
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -64,3 +65,10 @@ def test_every_dependency_is_pinned_within_its_bounds():
         if requirement.marker is None or requirement.marker.evaluate():
             pinned = pins[canonicalize_name(requirement.name)]
             assert requirement.specifier.contains(pinned), requirement
+
+
+def test_no_two_test_files_share_a_name():
+    """`tests` holds no packages, so a name that stands twice stops pytest there."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("*.py"))
+    del names["conftest.py"]
+    assert [name for name, count in names.items() if count > 1] == []
