@@ -1,3 +1,3 @@
 """Plugs the conformance suite into pytest, for `conformance` and `tests` alike."""
 
-pytest_plugins = ("conformance.plugin",)
+pytest_plugins = ("conformance.plugin", "conformance.record")

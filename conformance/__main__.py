@@ -1,4 +1,4 @@
-"""`python -m conformance`: compare trainers, list profiles, record the trace anew."""
+"""`python -m conformance`: compare trainers, list laws and profiles, and more."""
 
 from __future__ import annotations
 
@@ -63,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--traceback", action="store_true", help=TRACEBACK_HELP)
     profiles = "list the profiles that laws are tested on"
     commands.add_parser("profiles", help=profiles, description=profiles)
+    catalogue = "list every law, by chapter, as docs/laws.md has them"
+    commands.add_parser("laws", help=catalogue, description=catalogue)
     compare.add_argument("--note", help="a paragraph to show on the page")
     record = commands.add_parser("record", help="record the float64 trace anew")
     record.add_argument("path", type=Path, help="fixtures/traces/float64.json")
@@ -95,6 +97,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if ours.command == "profiles":
             print_profiles()
+            return 0
+        if ours.command == "laws":
+            from conformance.catalogue import markdown
+
+            print(markdown(), end="")
             return 0
         from conformance.compare import command
 

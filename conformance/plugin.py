@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from conformance import launch
+from conformance import workers
 from conformance.law import Law, law_of
 from conformance.profiles import PROFILES, Profile
 from conformance.runs import Inputs, MakeRuns, Runs, build_inputs
@@ -51,6 +51,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how often a run is killed and resumed; default: 1",
     )
     group.addoption(
+        "--run-timeout",
+        type=float,
+        default=workers.LIMIT,
+        metavar="SECONDS",
+        help="a run that takes longer is ended; default: %(default)s",
+    )
+    group.addoption(
         "--shuffle",
         type=int,
         metavar="SEED",
@@ -60,10 +67,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUNS] = {}
+    workers.LIMIT = config.getoption("--run-timeout")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    launch.close_all()
+    workers.close_all()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -91,7 +99,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     named = metafunc.config.getoption("--law") or ()
     if law and law.is_long and not asked and law.id not in named:
         skip = f"not run: takes minutes; run by --law {law.id}"
-        places, values = [], [_left_out("long", skip)]
+        places, values = [], [_left_out("", "long", skip)]
     for place in dict.fromkeys(places):
         if law is None or place in law.profiles:
             values += [pytest.param(t, place, id=f"{t}-{place}") for t in texts]
@@ -102,11 +110,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _not_run(law: Law, profile: str) -> Any:
     reason = f"not run: {law.id} is a law of {', '.join(law.profiles)}, not {profile}"
-    return _left_out(f"not-on-{profile}", reason)
+    return _left_out(profile, f"not-on-{profile}", reason)
 
 
-def _left_out(id: str, reason: str) -> Any:
-    return pytest.param("", "", id=id, marks=pytest.mark.skip(reason=reason))
+def _left_out(profile: str, id: str, reason: str) -> Any:
+    return pytest.param("", profile, id=id, marks=pytest.mark.skip(reason=reason))
 
 
 def pytest_collection_modifyitems(

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 import pytest
 
-from conformance.launch import Ended, close, launch, launch_command
+from conformance.launch import Ended, launch, launch_command
 from conformance.profiles import PRECISION_FLAGS, Profile
 from conformance.subject import Subject
+from conformance.workers import close
 from fixtures.models import tiny_t5
 from fixtures.texts import ragged_rows
 from fixtures.write import write_jsonl

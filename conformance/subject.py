@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 
 from reference_trainers import ORACLE, Trainer, find_trainer
+
+ENTRY_POINTS = "reference_trainers.trainers"
+DISTRIBUTION = "reference-trainers"
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,14 @@ class Subject:
     def is_oracle(self) -> bool:
         """Whether it is the trainer that all others are held against."""
         return self.text == ORACLE
+
+    @property
+    def is_of_this_clone(self) -> bool:
+        """Whether it stands in this project: it may run in pytest's own process."""
+        if ":" in self.text:
+            return self.text.startswith(("conformance.", "fixtures."))
+        found = entry_points(group=ENTRY_POINTS, name=self.text)
+        return all(entry.dist and entry.dist.name == DISTRIBUTION for entry in found)
 
     @property
     def folder_name(self) -> str:

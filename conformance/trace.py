@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
-from conformance.launch import close_all
 from conformance.profiles import PROFILES
 from conformance.runs import Finished, Inputs, Runs, build_inputs
 from conformance.subject import Subject
+from conformance.workers import close_all
 from reference_trainers import ORACLE, json_text, write_whole
 
 TRACE = Path(__file__).parent.parent / "fixtures" / "traces" / "float64.json"

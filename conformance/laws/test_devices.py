@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from conformance.differences import assert_same_steps
-from conformance.launch import command_of, environment_of
 from conformance.law import law
 from conformance.laws.resuming import assert_same_state, flags, untimed
 from conformance.processes import running
@@ -26,6 +25,7 @@ from conformance.profiles import DEVICES, FOUR, ONE_PROCESS, PROCESSES, TWO
 from conformance.runs import BATCH, Finished, MakeRuns, Runs
 from conformance.tolerances import RECUT, SHORT, allowed
 from conformance.trace import RECIPE
+from conformance.workers import command_of, environment_of
 from reference_trainers import (
     ORACLE,
     files_in,

@@ -24,10 +24,10 @@ import pytest
 
 import reference_trainers
 from conformance.hardware import needs_a_tpu
-from conformance.launch import environment_of
 from conformance.law import law
 from conformance.profiles import CPU, Profile
 from conformance.subject import Subject
+from conformance.workers import environment_of
 from fixtures.guide import COMMANDS, TWO_CPUS, Command
 from fixtures.hub import Hub, seed
 from fixtures.texts import ragged_rows

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from conformance.launch import environment_of
 from conformance.law import law
 from conformance.profiles import CPU
 from conformance.runs import Runs
+from conformance.workers import environment_of
 from fixtures.hub import COMMIT, FAILING, Fault, Hub
 from reference_trainers import InputError, RunReport
 

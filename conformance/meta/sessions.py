@@ -21,10 +21,16 @@ class Session:
     """Of each outcome (passed, failed, skipped) the tests."""
     broken: list[str] = field(default_factory=list)
     """Tests that failed by their own assertion, not by an error."""
+    properties: list[dict[str, Any]] = field(default_factory=list)
+    """What the record says of each test."""
+    status: int = 0
+    """The exit status."""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" or report.outcome != "passed":
             self.outcomes.setdefault(report.outcome, []).append(report.nodeid)
+        if report.when == "teardown":
+            self.properties.append(dict(report.user_properties))
 
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[Any]
@@ -33,11 +39,16 @@ class Session:
         if call.when == "call" and found and found.errisinstance(AssertionError):
             self.broken.append(item.nodeid)
 
+    @property
+    def states(self) -> list[str]:
+        """The state of each test."""
+        return [found["state"] for found in self.properties]
+
 
 def session(trainer: str, *laws: str, options: tuple[str, ...] = ()) -> Session:
     """Tests these laws on the trainer of that text."""
     made = Session()
     asked = [option for law in laws for option in ("--law", law)]
     arguments = [str(LAWS_FOLDER), "--trainer", trainer, *asked, *options, *QUIET]
-    pytest.main(arguments, plugins=[made])
+    made.status = int(pytest.main(arguments, plugins=[made]))
     return made

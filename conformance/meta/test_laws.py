@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-import pkgutil
-from importlib import import_module
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-import conformance.laws
+from conformance.catalogue import CHAPTERS, law_tests, laws, markdown
 from conformance.law import LAWS, law, law_of
 from conformance.profiles import CPU, PROFILES
 
-
-def load_laws() -> list[Any]:
-    """Every test function of the suite."""
-    tests = []
-    for module in pkgutil.iter_modules(conformance.laws.__path__, "conformance.laws."):
-        found = vars(import_module(module.name))
-        tests += [value for name, value in found.items() if name.startswith("test_")]
-    return tests
+PAGE = Path(__file__).parents[2] / "docs" / "laws.md"
 
 
 def test_every_test_is_a_law_of_its_own() -> None:
-    tests = load_laws()
+    tests = law_tests()
     assert [test for test in tests if law_of(test) is None] == []
-    ids = [law_of(test).id for test in tests]  # type: ignore[union-attr]
-    assert len(ids) == len(set(ids)) > 60
-    assert set(ids) <= LAWS.keys()
-    assert all(len(found.sentence) <= 88 for found in map(LAWS.get, ids) if found)
+    found = laws()
+    assert len(found) == len(tests) > 90
+    assert set(found) <= LAWS.keys()
+    assert all(len(law.sentence) <= 88 for law in found.values())
+
+
+def test_the_catalogue_is_current() -> None:
+    """`python -m conformance laws > docs/laws.md` makes it so."""
+    assert PAGE.read_text(encoding="utf-8") == markdown()
+    assert {law.chapter for law in laws().values()} == CHAPTERS.keys()
+
+
+def test_a_law_says_what_it_leaves_out() -> None:
+    """As "not run", the words that tell it from a pass."""
+    sources = sorted((PAGE.parents[1] / "conformance").rglob("*.py"))
+    calls = r"pytest\.(?:skip|param|importorskip|mark\.skip)\([^)]*reason=f?\"([^\"]*)"
+    skips = r"pytest\.skip\(\s*f?\"([^\"]*)"
+    for source in sources:
+        text = source.read_text(encoding="utf-8")
+        for said in re.findall(f"{calls}|{skips}", text):
+            assert "".join(said).startswith("not run: "), f"{source}: {said}"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +54,7 @@ def test_every_test_is_a_law_of_its_own() -> None:
     ids=lambda part: part if isinstance(part, str) else None,
 )
 def test_what_is_no_law_is_refused(given: dict[str, Any], sentence: str) -> None:
-    load_laws()
+    laws()
 
     def proof() -> None: ...
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from conformance.catalogue import laws
 from conformance.law import LAWS
 from conformance.meta.sessions import session
-from conformance.meta.test_laws import load_laws
 from conformance.mutants import mutants
 from conformance.profiles import ONE_PROCESS
 
@@ -25,7 +25,7 @@ CAUGHT = [
 @pytest.mark.parametrize(("mutant", "law"), CAUGHT)
 def test_the_law_catches_the_mutant(mutant: str, law: str) -> None:
     """The sound trainer that it is made of is tested with the same law by the suite."""
-    load_laws()
+    laws()
     # PyTorch has no several devices in one process
     several = [name for name in LAWS[law].profiles if name not in ONE_PROCESS]
     profile = several[0] if several else LAWS[law].profiles[0]
@@ -34,7 +34,7 @@ def test_the_law_catches_the_mutant(mutant: str, law: str) -> None:
 
 
 def test_every_mutant_names_laws_that_exist() -> None:
-    load_laws()
-    for mutant, laws in mutants().items():
-        assert laws, f"{mutant} is caught by nothing"
-        assert not set(laws) - LAWS.keys(), mutant
+    laws()
+    for mutant, caught_by in mutants().items():
+        assert caught_by, f"{mutant} is caught by nothing"
+        assert not set(caught_by) - LAWS.keys(), mutant

@@ -17,7 +17,7 @@ echo 'GPU 1: NVIDIA H100 (UUID: GPU-2)'
 
 @pytest.fixture(autouse=True)
 def looked_up_anew() -> None:
-    hardware.gpus.cache_clear()
+    hardware.gpu_names.cache_clear()
 
 
 def test_no_driver_is_no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_gpus_are_those_that_the_driver_lists(
     assert hardware.gpus() == 2
     assert hardware.needs_gpus(2) is None
     assert hardware.needs_gpus(3) == "needs 3 GPUs, and nvidia-smi lists 2"
-    hardware.gpus.cache_clear()
+    hardware.gpu_names.cache_clear()
 
 
 def test_a_tpu_is_a_device_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The door to a run: workers answer, survive bad input, and are replaced."""
+"""The one door to a run: workers answer, survive bad input, and are replaced."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from conformance import launch as door
-from conformance.launch import Crashed, command_of, launch, launch_command, process_of
+from conformance import workers
+from conformance.launch import Crashed, launch, launch_command, process_of
 from conformance.profiles import PROFILES
 from conformance.subject import Subject
+from conformance.workers import command_of
 from reference_trainers.errors import InputError, TrainingStopped
 from reference_trainers.spec import TrainingSpec
 
@@ -57,7 +58,7 @@ def fickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "fickle.py").write_text(FICKLE)
     monkeypatch.syspath_prepend(tmp_path)
     yield Subject.of("fickle:TRAINER")
-    door.close_all()
+    workers.close_all()
 
 
 def asked(what: str = "run") -> TrainingSpec:
@@ -91,23 +92,23 @@ def test_errors_come_back_as_they_are_and_the_worker_stays(fickle):
 def test_a_worker_that_crashes_dies_or_hangs_is_replaced(
     fickle, monkeypatch, what, said
 ):
-    monkeypatch.setattr(door, "LIMIT", 60.0)
+    monkeypatch.setattr(workers, "LIMIT", 60.0)
     pid = launch(fickle, PROFILE, asked()).hardware["pid"]
-    monkeypatch.setattr(door, "LIMIT", 2.0 if what == "hang" else 60.0)
+    monkeypatch.setattr(workers, "LIMIT", 2.0 if what == "hang" else 60.0)
     with pytest.raises(Crashed, match=said):
         launch(fickle, PROFILE, asked(what))
-    monkeypatch.setattr(door, "LIMIT", 60.0)
+    monkeypatch.setattr(workers, "LIMIT", 60.0)
     assert launch(fickle, PROFILE, asked()).hardware["pid"] != pid
 
 
 def test_a_worker_that_has_grown_too_large_is_replaced(fickle, monkeypatch):
     pid = launch(fickle, PROFILE, asked()).hardware["pid"]
-    monkeypatch.setattr(door, "LARGEST", 1.0)
+    monkeypatch.setattr(workers, "LARGEST", 1.0)
     assert launch(fickle, PROFILE, asked()).hardware["pid"] != pid
 
 
 def test_only_so_many_workers_live_at_a_time(fickle, monkeypatch):
-    monkeypatch.setattr(door, "KEPT", 1)
+    monkeypatch.setattr(workers, "KEPT", 1)
     other = PROFILES["cpu-x2"]
     pids = [launch(fickle, p, asked()).hardware["pid"] for p in (PROFILE, other) * 2]
     assert len(set(pids)) == 4
