@@ -50,8 +50,10 @@ class Ended:
 
 def launch(subject: Subject, profile: Profile, spec: TrainingSpec) -> RunReport:
     """Runs `spec`; raises `InputError` and `TrainingStopped` as the trainer does."""
+    if subject.command:
+        return _commanded(subject, profile, spec)
     if _runs_here(subject, profile):
-        return subject.trainer.run(spec)
+        return _run_here(subject, profile, spec)
     if profile.processes > 1:
         return _launched(subject, profile, spec)
     request = {"trainer": subject.text, "spec": asdict(spec)}
@@ -73,6 +75,16 @@ def _runs_here(subject: Subject, profile: Profile) -> bool:
     return subject.is_of_this_clone and not profile.own_process
 
 
+def _run_here(subject: Subject, profile: Profile, spec: TrainingSpec) -> RunReport:
+    assert subject.trainer is not None
+    try:
+        return subject.trainer.run(spec)
+    except (InputError, TrainingStopped):
+        raise
+    except Exception as error:
+        raise Crashed(f"{subject.text} on {profile.name}: {error!r}") from error
+
+
 def _crash(subject: Subject, profile: Profile, reply: dict[str, Any]) -> Crashed:
     kind = TimedOut if reply["ended"] == "timeout" else Crashed
     return kind(f"{subject.text} on {profile.name}:\n{reply['text']}")
@@ -81,6 +93,8 @@ def _crash(subject: Subject, profile: Profile, reply: dict[str, Any]) -> Crashed
 def launch_command(subject: Subject, profile: Profile, arguments: list[str]) -> Ended:
     """`python -m reference_trainers --trainer TEXT ARGUMENTS ...`, without a process
     of its own; see `process_of` for that."""
+    if subject.command:
+        return _ended([*subject.command, *arguments], profile)
     arguments = ["--trainer", subject.text, *arguments]
     if profile.processes > 1:
         return _started(profile, arguments)
@@ -96,44 +110,70 @@ def launch_command(subject: Subject, profile: Profile, arguments: list[str]) -> 
         return Ended(status, file.read())
 
 
+def _commanded(subject: Subject, profile: Profile, spec: TrainingSpec) -> RunReport:
+    """The report that a command leaves which is given a spec file."""
+    with tempfile.TemporaryDirectory() as top:
+        file = Path(top) / "spec.yaml"
+        file.write_text(spec.as_yaml(), encoding="utf-8")
+        ended = launch_command(subject, profile, [str(file)])
+    return _left(subject, profile, spec, ended)
+
+
 def _launched(subject: Subject, profile: Profile, spec: TrainingSpec) -> RunReport:
     """The report that the processes of a run leave in its folder."""
-    assert spec.output_dir is not None
     arguments = flags_of_dict(spec.as_dict())
     ended = _started(profile, ["--trainer", subject.text, *arguments])
+    return _left(subject, profile, spec, ended)
+
+
+def _left(
+    subject: Subject, profile: Profile, spec: TrainingSpec, ended: Ended
+) -> RunReport:
+    """What a command left in the output folder, or the error that its status means."""
     sys.stderr.write(ended.said)
-    if ended.status in (0, 3):
-        return RunReport.read(Path(spec.output_dir))
     told = ended.said.strip().splitlines() or [""]
     if ended.status == 2:
         raise InputError(told[-1])
     if ended.status > 128:
         raise TrainingStopped(told[-1], ended.status)
-    raise Crashed(f"{subject.text} on {profile.name}:\n{ended.said}")
+    if ended.status not in (0, 3):
+        raise Crashed(f"{subject.text} on {profile.name}:\n{ended.said}")
+    assert spec.output_dir is not None
+    try:
+        return RunReport.read(Path(spec.output_dir))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise Crashed(f"{subject.text} leaves no readable report: {error!r}") from error
 
 
 def _started(profile: Profile, arguments: list[str]) -> Ended:
     """How the processes of one run ended, as the first of them did."""
     with tempfile.TemporaryDirectory() as top:
-        try:
-            launcher = subprocess.run(
-                command_of(profile, "--told", top, "--", *arguments),
-                env=environment_of(profile),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                timeout=workers.LIMIT,
-            )
-        except subprocess.TimeoutExpired:
-            raise TimedOut(f"{profile.name}: no end in {workers.LIMIT:.0f} s") from None
+        launcher = _ended(command_of(profile, "--told", top, "--", *arguments), profile)
         status, said = Path(top, "status"), Path(top, "said")
         if not status.exists():
-            return Ended(launcher.returncode or 1, launcher.stderr)
+            return Ended(launcher.status or 1, launcher.said)
         ended = Ended(int(status.read_text()), said.read_text(encoding="utf-8"))
-        if ended.status == 0 and launcher.returncode:  # the first is not all
+        if ended.status == 0 and launcher.status:  # the first is not all
             raise Crashed(f"a process of a run that ended well: {ended.said}")
         return ended
+
+
+def _ended(command: list[str], profile: Profile) -> Ended:
+    """How a command ended that has a process of its own."""
+    try:
+        process = subprocess.run(
+            command,
+            env=environment_of(profile),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            timeout=workers.LIMIT,
+        )
+    except subprocess.TimeoutExpired:
+        raise TimedOut(f"{profile.name}: no end in {workers.LIMIT:.0f} s") from None
+    return Ended(process.returncode, process.stderr)
 
 
 def process_of(
@@ -145,11 +185,13 @@ def process_of(
 ) -> subprocess.Popen:
     """The same in a process of its own, to be killed; its stderr goes into `log`.
 
-    `die_at`: the operation on a file that it dies at; 0: none.
+    `die_at`: the operation on a file that it dies at; 0: none. A command cannot be
+    told.
     """
     what = [f"--die-at={die_at}", "--", "--trainer", subject.text, *arguments]
+    command = [*subject.command, *arguments] if subject.command else None
     return subprocess.Popen(
-        command_of(profile, *what),
+        command or command_of(profile, *what),
         env=environment_of(profile),
         stdout=subprocess.DEVNULL,
         stderr=log,

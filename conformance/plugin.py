@@ -32,6 +32,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "may be given more than once; default: every registered one",
     )
     group.addoption(
+        "--trainer-command",
+        action="append",
+        dest="trainer",
+        metavar="COMMAND",
+        help="the same as a command line: a spec file follows, or flags, and "
+        "it leaves an output folder with its run_report.json",
+    )
+    group.addoption(
         "--profile",
         action="append",
         choices=sorted(PROFILES),

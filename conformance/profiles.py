@@ -45,6 +45,8 @@ class Profile:
 
         How many devices a trainer computes on shows in its first report alone.
         """
+        if subject.command and (self.prepare or self.launcher):
+            return f"a command is started as it is, and {self.name} prepares its own"
         return self.missing()
 
 

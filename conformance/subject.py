@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
-from reference_trainers import ORACLE, Trainer, find_trainer
+from reference_trainers import ORACLE, InputError, Trainer, find_trainer
 
 ENTRY_POINTS = "reference_trainers.trainers"
 DISTRIBUTION = "reference-trainers"
@@ -21,12 +23,24 @@ class Subject:
     """
 
     text: str
-    trainer: Trainer
+    trainer: Trainer | None
+    """None: it is a command."""
+    command: tuple[str, ...] = ()
+    """What starts it, where it is a command line: a spec file, or flags, follow. It
+    leaves a run_report.json in the output folder, as `run --trainer NAME` does."""
 
     @classmethod
     def of(cls, text: str) -> Subject:
-        """Raises `InputError` where there is no such trainer, or it cannot run here."""
-        return cls(text, find_trainer(text))
+        """A text with a space in it is a command line.
+
+        Raises `InputError` where there is no such trainer, or it cannot run here.
+        """
+        if " " not in text:
+            return cls(text, find_trainer(text))
+        command = tuple(shlex.split(text))
+        if shutil.which(command[0]) is None:
+            raise InputError(f"--trainer-command {text}: there is no {command[0]}.")
+        return cls(text, None, command)
 
     @property
     def is_oracle(self) -> bool:
@@ -36,10 +50,17 @@ class Subject:
     @property
     def is_of_this_clone(self) -> bool:
         """Whether it stands in this project: it may run in pytest's own process."""
+        if self.command:
+            return False
         if ":" in self.text:
             return self.text.startswith(("conformance.", "fixtures."))
         found = entry_points(group=ENTRY_POINTS, name=self.text)
         return all(entry.dist and entry.dist.name == DISTRIBUTION for entry in found)
+
+    @property
+    def name(self) -> str | None:
+        """What it calls itself; None: a command does not say."""
+        return self.trainer.name if self.trainer else None
 
     @property
     def folder_name(self) -> str:

@@ -30,7 +30,6 @@ from reference_trainers import (
     ORACLE,
     files_in,
     flags_of_dict,
-    refusals_of,
     verify_checkpoint,
 )
 
@@ -136,7 +135,7 @@ def test_four_devices_add_in_one_order(run: Runs) -> None:
 @law("devices.sharded", profiles=DEVICES, always=("cpu-p2",))
 def test_a_model_in_parts_trains_as_a_whole_one(run: Runs, tmp_path: Path) -> None:
     """`--fsdp full_shard` changes where parameters lie, and no file and no number."""
-    refused = refusals_of(run.subject.trainer).get("fsdp")
+    refused = run.subject.refuses.get("fsdp")
     if refused:
         pytest.skip(f"not run: {run.subject.text} refuses it: {refused}")
     parted = run(**FLAGS, **JUDGED, **SAVED, fsdp="full_shard")

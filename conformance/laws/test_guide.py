@@ -65,6 +65,8 @@ class Reader:
     start: tuple[str, ...]
     """The script that the guide names, or the module and the trainer's text."""
     environment: Mapping[str, str]
+    is_a_command: bool = False
+    """The trainer needs no Python before it."""
 
     @property
     def output(self) -> Path:
@@ -87,6 +89,8 @@ class Reader:
         }
         command = command.replace("--nproc_per_node 8", f"--nproc_per_node {PROCESSES}")
         for word in shlex.split(command.replace("\\\n", " ")):
+            if word == "python" and self.is_a_command:
+                continue
             if word == "$S/xla_spawn.py":
                 words.append(str(PACKAGE / "pytorch/xla_spawn.py"))
             elif word.startswith("$S/"):
@@ -145,10 +149,13 @@ def reader(
     environment.setdefault("XDG_CACHE_HOME", str(Path.home() / ".cache"))
     environment.pop("HF_DATASETS_CACHE", None)  # the suite's, which no reader has
     environment |= hub.environment(cache, token="hf_writes")
-    return Reader(tmp_path, start_of(subject), environment)
+    command = bool(subject.command)
+    return Reader(tmp_path, start_of(subject), environment, command)
 
 
 def start_of(subject: Subject) -> tuple[str, ...]:
+    if subject.command:
+        return subject.command
     if subject.text not in SCRIPTS:
         return ("-m", "reference_trainers", "--trainer", subject.text)
     return (str(PACKAGE / SCRIPTS[subject.text]),)
@@ -237,6 +244,8 @@ def leave_out(
     command: Command, subject: Subject, request: pytest.FixtureRequest
 ) -> None:
     """Skips what is another's, and, unless asked for, what is run in another."""
+    if subject.command and not command.command.startswith("python "):
+        pytest.skip("not run: a command is started as it is, by no launcher")
     if command.needs and subject.text not in SCRIPTS:
         pytest.skip(f"not run: a {command.needs} is got as the trainer says")
     if "--do_" not in command.command and not subject.trains_by_default:

@@ -38,7 +38,7 @@ def quick(mine: str) -> str:
 
 def test_a_trainer_is_known_by_its_text(mine: str) -> None:
     subject = Subject.of(mine)
-    assert subject.trainer.name == "pytorch"
+    assert subject.name == "pytorch"
     assert not subject.is_oracle
     assert subject.folder_name == "mine_named_pytorch_TRAINER"
 

@@ -1,12 +1,16 @@
 """Mutants: trainers with one planted fault each, which the laws in `caught_by` catch.
 
-Each is a backend like any other: `--trainer conformance.mutants.resume:DropsMoments`.
+Each is a trainer like any other: `--trainer conformance.mutants.resume:DropsMoments`.
 """
 
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Iterator
 from importlib import import_module
+from typing import Any
+
+from reference_trainers import listed
 
 FRAMEWORKS = ("torch", "accelerate", "jax", "flax")
 
@@ -17,7 +21,16 @@ def mutants() -> dict[str, tuple[str, ...]]:
     Imports the frameworks that they are made of; where one is not installed, its
     mutants are left out.
     """
-    found = {}
+    absent = {trainer.name for trainer in listed() if not trainer.runs_here}
+    return {
+        getattr(mutant, "text", text): mutant.caught_by
+        for text, mutant in all_mutants()
+        if getattr(mutant, "of", None) not in absent
+    }
+
+
+def all_mutants() -> Iterator[tuple[str, Any]]:
+    """Each as it stands in its module, with where that is."""
     for module in pkgutil.iter_modules(__path__, f"{__name__}."):
         try:
             loaded = import_module(module.name)
@@ -27,5 +40,4 @@ def mutants() -> dict[str, tuple[str, ...]]:
             raise
         for name, value in vars(loaded).items():
             if "caught_by" in getattr(value, "__dict__", {}):
-                found[f"{module.name}:{name}"] = value.caught_by
-    return found
+                yield f"{module.name}:{name}", value

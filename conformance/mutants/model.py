@@ -1,0 +1,33 @@
+"""Mutants whose model computes, or searches, otherwise."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Self
+
+import numpy as np
+
+from reference_trainers import Batch, GenerationSettings, ModelSource, TrainingSpec
+from reference_trainers.pytorch.run_summarization_no_trainer import AccelerateBackend
+
+
+class TrainsWithoutDropout(AccelerateBackend):
+    """Loads a model as for evaluation."""
+
+    caught_by = ("parity.dropout", "arithmetic.dropout-repeats")
+
+    @classmethod
+    def load(cls, spec: TrainingSpec, source: ModelSource) -> Self:
+        config = copy.deepcopy(source.config)
+        config.dropout_rate = 0.0
+        return super().load(spec, replace(source, config=config))
+
+
+class SearchesGreedily(AccelerateBackend):
+    """Accepts `num_beams` and ignores it."""
+
+    caught_by = ("parity.evaluation", "trace.predictions")
+
+    def generate(self, batch: Batch, settings: GenerationSettings) -> np.ndarray:
+        return super().generate(batch, replace(settings, num_beams=1))
