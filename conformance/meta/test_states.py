@@ -95,6 +95,13 @@ def test_a_stranger_disturbs_no_other(
     assert states == {f"strange:{what}": state, QUICK: "pass"}
 
 
+def test_what_is_skipped_is_not_run() -> None:
+    found = session(QUICK, KEPT, options=("--profile", "gpu"))
+    assert (found.states, found.status) == (["not run"], 0)
+    found = session("absent:TRAINER", KEPT, options=("--profile", "cpu"))
+    assert (found.states, found.status) == (["not run"], 0)
+
+
 def test_a_failure_under_a_limit_is_known(tmp_path: Path) -> None:
     law = "parity.steps"  # the trainer in numpy is no T5
     found = session(QUICK, law, options=limits(tmp_path, law))
