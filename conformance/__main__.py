@@ -1,4 +1,4 @@
-"""`python -m conformance`: compare trainers, list laws and profiles, and more."""
+"""`python -m conformance`: compare trainers, report on laws, and more."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from reference_trainers import TRACEBACK_HELP, InputError, exit_with
 
@@ -21,6 +21,14 @@ All other arguments are those of a run: an optional spec file, then flags
 Exit status: 0 when two or more trainers finished and agree within tolerance; 1 when
 they differ, a trainer failed or nothing was compared; 2 for bad input. With --look
 trainers that differ are shown, and are no failure."""
+
+REPORT_HELP = """\
+Shows records of the suite (`pytest conformance --record RUN.json`) as one HTML page:
+what became of each law on each trainer and profile. Records of several machines stand
+side by side.
+
+Exit status: 0 when nothing is bad; 1 when a law is broken, a limit is lifted, a test
+failed outside of laws, a record is cut off or no law is kept; 2 for bad input."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -68,7 +76,35 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--note", help="a paragraph to show on the page")
     record = commands.add_parser("record", help="record the float64 trace anew")
     record.add_argument("path", type=Path, help="fixtures/traces/float64.json")
+    _add_report(commands)
     return parser
+
+
+def _add_report(commands: Any) -> None:
+    report = commands.add_parser(
+        "report",
+        help="show what became of each law as a page",
+        description=REPORT_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    file = {"type": Path, "metavar": "FILE"}
+    report.add_argument("records", nargs="+", type=Path, metavar="RUN.json")
+    report.add_argument(
+        "-o", "--output", required=True, **file, help="the page, such as matrix.html"
+    )
+    report.add_argument(
+        "--before",
+        action="append",
+        default=[],
+        **file,
+        help="a record of a former run, to show what changed; may be given again",
+    )
+    report.add_argument("--badge", **file, help="write a badge, too, such as badge.svg")
+    report.add_argument(
+        "--summary", **file, help="write Markdown for the page of a CI job, too"
+    )
+    report.add_argument("--traceback", action="store_true", help=TRACEBACK_HELP)
 
 
 def print_profiles() -> None:
@@ -79,6 +115,16 @@ def print_profiles() -> None:
         devices = f"{profile.devices} device{'s' * (profile.devices > 1)}"
         state = profile.missing() or "is here"
         print(f"{profile.name:12} {profile.precision:8} {devices:10} {state}")
+
+
+def _report(ours: argparse.Namespace, unknown: Sequence[str]) -> int:
+    from conformance.report import command
+
+    if unknown:
+        raise InputError(f"unrecognized arguments: {' '.join(unknown)}. See -h.")
+    return command.main(
+        ours.records, ours.output, ours.before, ours.badge, ours.summary
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -103,6 +149,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             print(markdown(), end="")
             return 0
+        if ours.command == "report":
+            return _report(ours, of_the_run)
         from conformance.compare import command
 
         if ours.jobs < 1:

@@ -1,0 +1,1 @@
+"""`python -m conformance report`: what records of the suite say, to be looked at."""
