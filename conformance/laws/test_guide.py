@@ -28,7 +28,7 @@ from conformance.law import law
 from conformance.profiles import CPU, Profile
 from conformance.subject import Subject
 from conformance.workers import environment_of
-from fixtures.guide import COMMANDS, TWO_CPUS, Command
+from fixtures.guide import COMMANDS, Command
 from fixtures.hub import Hub, seed
 from fixtures.texts import ragged_rows
 from fixtures.write import write_csv, write_jsonl, write_text
@@ -142,9 +142,6 @@ def reader(
         write(tmp_path / name, named)
     started = os.environ if subject.text in SCRIPTS else environment_of(profile)
     environment = {**started, "HOME": str(tmp_path)}
-    # `accelerate test` starts another of its commands by name
-    own = str(Path(sys.executable).parent)
-    environment["PATH"] = os.pathsep.join((own, environment.get("PATH", os.defpath)))
     # What JAX has compiled for one reader serves the next
     environment.setdefault("XDG_CACHE_HOME", str(Path.home() / ".cache"))
     environment.pop("HF_DATASETS_CACHE", None)  # the suite's, which no reader has
@@ -204,31 +201,6 @@ def test_command(
         found = hub.files(f"user/{name}")
         model = (reader.output / "model.safetensors").read_bytes()
         assert found["model.safetensors"] == model
-
-
-@law("guide.accelerate", profiles=CPU)
-def test_commands_of_accelerate(
-    subject: Subject, reader: Reader, request: pytest.FixtureRequest
-) -> None:
-    """`accelerate config`, `test` and `launch` work, the last one on two CPUs."""
-    if subject.text != "accelerate":
-        pytest.skip("not run: the commands are for accelerate")
-    if "guide.accelerate" not in (request.config.getoption("--law") or ()):
-        pytest.skip("not run: takes a minute; run by --law guide.accelerate")
-    reader.types("accelerate config default --config_file one.yaml")
-    said = reader.types("accelerate test --config_file one.yaml").stdout
-    assert "Test is a success" in said
-    reader.types(
-        f"accelerate launch --config_file {TWO_CPUS} "
-        "$S/run_summarization_no_trainer.py "
-        "--model_name_or_path google-t5/t5-small --use_cpu --do_train "
-        "--train_file path_to_csv_or_jsonlines_file --text_column text_column_name "
-        "--summary_column summary_column_name --output_dir /tmp/tst-summarization "
-        f"{SHORT} --per_device_train_batch_size 2 --max_steps 3"
-    )
-    report = RunReport.read(reader.output)
-    assert report.hardware["devices"] == 2
-    assert report.total_steps == 3
 
 
 def says_what_it_needs(command: Command, reader: Reader) -> None:
