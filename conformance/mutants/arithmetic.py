@@ -73,7 +73,8 @@ class HidesNaN(AccelerateBackend):
 
     def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
         update = super().train_step(batch, learning_rate)
-        return update if math.isfinite(update.loss) else replace(update, loss=0.0)
+        finite = math.isfinite(update.loss) and math.isfinite(update.grad_norm)
+        return update if finite else replace(update, loss=0.0, grad_norm=0.0)
 
 
 class DecaysAll(AccelerateBackend):

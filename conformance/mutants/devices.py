@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Self
 
 import numpy as np
 
+from fixtures.numpy_backend import NumpyBackend
 from reference_trainers import (
     Batch,
     GlobalBatch,
+    ModelSource,
     ProcessLost,
     RunReport,
     SharedTrainer,
@@ -34,7 +37,7 @@ class AveragesProcesses(AccelerateBackend):
         return super().train_step(equal, learning_rate)
 
 
-class AddsAsTheyCome(AccelerateBackend):
+class AddsAsTheyCome(NumpyBackend):
     """Its sums differ in the last bits from one start to the next."""
 
     caught_by = ("devices.repeat",)
@@ -66,7 +69,7 @@ class AveragesParts:
         return SharedTrainer("averages-parts", MeanOfParts, refuses={}).run(spec)
 
 
-class FillsUpShares(AccelerateBackend):
+class FillsUpShares(NumpyBackend):
     """Judges a row twice where another process has more, as DistributedSampler does."""
 
     caught_by = ("devices.evaluation",)
@@ -80,27 +83,39 @@ class FillsUpShares(AccelerateBackend):
         return loss + more, tokens + again
 
 
-class WritesFromEach(AccelerateBackend):
+class WritesFromEach(NumpyBackend):
     """Each process keeps a log in the output folder."""
 
     caught_by = ("devices.files",)
 
-    def evaluate(self, batch: Batch) -> tuple[float, int]:
-        Path(f"{self.spec.output_dir}/log-{self.world.rank}.txt").touch()
-        return super().evaluate(batch)
+    @classmethod
+    def load(cls, spec: TrainingSpec, source: ModelSource) -> Self:
+        loaded = super().load(spec, source)
+        Path(f"{spec.output_dir}/log-{loaded.world.rank}.txt").touch()
+        return loaded
 
 
-class CountsForEach(AccelerateBackend):
+class CountsForEach(NumpyBackend):
     """Every process counts an update of them all: a checkpoint says twice as many."""
 
-    caught_by = ("devices.resume", "devices.counts", "devices.handover")
+    caught_by = ("devices.resume", "devices.counts")
 
     def state(self) -> State:
         state = super().state()
         return replace(state, updates=state.updates * self.world.size)
 
 
-class EndsWell(AccelerateBackend):
+class CountsForEachInTorch(AccelerateBackend):
+    """The same in a T5, which the oracle can go on with."""
+
+    caught_by = ("devices.handover",)
+
+    def state(self) -> State:
+        state = super().state()
+        return replace(state, updates=state.updates * self.world.size)
+
+
+class EndsWell(NumpyBackend):
     """Takes the death of another process for the end of the run."""
 
     caught_by = ("devices.kills",)

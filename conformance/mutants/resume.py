@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.mutants.planted import T5, planted
-from reference_trainers import State, TrainingSpec
+from reference_trainers import InputError, State, TrainingSpec
 from reference_trainers.pytorch.run_summarization_no_trainer import AccelerateBackend
 
 
@@ -126,13 +126,20 @@ def trusts_every_file(sound: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @planted(
-    "reference_trainers.checkpoints.resume.require_shapes",
+    "reference_trainers.life.run.load_backend",
     caught_by=("damage.another-model",),
     of=T5,
 )
-def takes_any_shape(sound: Callable[..., Any]) -> Callable[..., Any]:
-    """Loads weights of another model, as far as they go."""
-    return lambda folder, wanted: None
+def says_little_of_the_shape(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Says that a checkpoint does not fit, and not which parameter."""
+
+    def load_backend(*run: Any) -> Any:
+        try:
+            return sound(*run)
+        except InputError:
+            raise InputError("The checkpoint is of another model.") from None
+
+    return load_backend
 
 
 @planted("reference_trainers.life.run.read_state", caught_by=("damage.pickle",))

@@ -8,8 +8,8 @@ import re
 import shutil
 import signal
 import sys
-import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,11 @@ class Processes:
     def __init__(self, life: Life, size: int, **flags: Any):
         flags["per_device_train_batch_size"] = 4 // size
         self.life = life
-        # A short path: a socket's may have 107 characters, pytest's folders have more
-        socket = Path(tempfile.mkdtemp(prefix="star")) / "socket"
+        port = uuid.uuid4().hex  # no other run meets there
         self.said = [life.folder.with_suffix(f".said-{rank}") for rank in range(size)]
-        self.children = [
-            self._start(rank, size, str(socket), flags) for rank in range(size)
-        ]
+        self.children = [self._start(rank, size, port, flags) for rank in range(size)]
 
-    def _start(self, rank: int, size: int, socket: str, flags: dict[str, Any]) -> int:
+    def _start(self, rank: int, size: int, port: str, flags: dict[str, Any]) -> int:
         child = os.fork()
         if child:
             return child
@@ -48,7 +45,7 @@ class Processes:
             with self.said[rank].open("w") as stderr:
                 os.dup2(stderr.fileno(), 2)
                 sys.stderr = stderr
-                given = {"RANK": rank, "WORLD_SIZE": size, "STAR": socket}
+                given = {"RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port}
                 os.environ |= {name: str(value) for name, value in given.items()}
                 status = outcome(lambda: self.life.run(**flags))
                 stderr.flush()
