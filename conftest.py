@@ -1,3 +1,3 @@
 """Plugs the conformance suite into pytest, for `conformance` and `tests` alike."""
 
-pytest_plugins = ("conformance.plugin", "conformance.record")
+pytest_plugins = ("conformance.plugin", "conformance.record", "conformance.share")

@@ -1,0 +1,72 @@
+"""Tests a seeded share of the cases of each law: `--share 40 --share-seed 7`.
+
+Of each law, trainer and profile at least one case is tested, and of the mutants the
+same share. What is left out is shown as not run. Another seed takes another share, so
+that a CI which counts its seed up sees all of them in turn.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Hashable
+
+import pytest
+
+from conformance.law import law_of
+
+MUTANTS = "test_the_law_catches_the_mutant"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("conformance")
+    group.addoption(
+        "--share",
+        type=int,
+        default=100,
+        choices=range(1, 101),
+        metavar="PERCENT",
+        help="of the cases of each law, and of the mutants; default: 100, all",
+    )
+    group.addoption(
+        "--share-seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="which of them; default: 0",
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    share, seed = config.getoption("--share"), config.getoption("--share-seed")
+    return f"share: {share} % of cases, by seed {seed}" if share < 100 else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    share, seed = config.getoption("--share"), config.getoption("--share-seed")
+    if share == 100:
+        return
+    reason = f"not run: not of this share of {share} % (--share-seed {seed})"
+    for cases in _cases(items):
+        order = random.Random(f"{seed} {cases[0].nodeid}")
+        kept = order.sample(range(len(cases)), math.ceil(len(cases) * share / 100))
+        for number in {*range(len(cases))} - {*kept}:
+            cases[number].add_marker(pytest.mark.skip(reason=reason))
+
+
+def _cases(items: list[pytest.Item]) -> list[list[pytest.Item]]:
+    """Those of one law on one trainer and profile; all mutants together."""
+    found: dict[Hashable, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        law = law_of(getattr(item, "function", None))
+        called = getattr(item, "callspec", None)
+        if law is not None and called is not None:
+            place = called.params.get("subject"), called.params.get("profile")
+            found[law.id, place].append(item)
+        elif item.name.startswith(MUTANTS):
+            found[MUTANTS].append(item)
+    return list(found.values())

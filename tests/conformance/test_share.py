@@ -1,0 +1,33 @@
+"""A share of the cases: every law keeps one, and another seed takes others."""
+
+from __future__ import annotations
+
+import pytest
+
+from conformance.meta.sessions import session
+
+QUICK = "fixtures.numpy_backend:TRAINER"
+LAWS = ("input.bad-value", "order.few-rows")  # of sixteen cases, and of one
+
+
+def run(*options: str) -> tuple[set[str], list[str]]:
+    """The cases that are tested, and the states of all."""
+    found = session(QUICK, *LAWS, options=("--profile", "cpu", *options))
+    return set(found.outcomes["passed"]), found.states
+
+
+def test_a_share_is_seeded_and_keeps_one_case_of_each_law() -> None:
+    tested, states = run("--share", "25")
+    assert len(tested) == 4 + 1
+    assert sorted(states) == ["not run"] * 12 + ["pass"] * 5
+    assert run("--share", "25") == (tested, states)
+    assert run("--share", "25", "--share-seed", "1")[0] != tested
+
+
+def test_without_it_all_are_tested() -> None:
+    assert run()[1] == ["pass"] * 17
+
+
+def test_a_share_of_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert session(QUICK, *LAWS, options=("--share", "0")).status == 4
+    assert "--share" in capsys.readouterr().err

@@ -1,0 +1,60 @@
+"""The worked example of a CI: its jobs hang together, and its commands exist."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+JOBS = yaml.safe_load((ROOT / ".github/workflows/conformance.yml").read_text())["jobs"]
+
+
+def steps(key: str) -> Iterator[Any]:
+    """What the steps of all jobs have under a key."""
+    for job in JOBS.values():
+        yield from (step[key] for step in job["steps"] if key in step)
+
+
+def words(run: str) -> list[str]:
+    """Those of a command; a matrix value is that of one framework."""
+    for name in ("matrix.framework", "github.run_number"):
+        run = run.replace(f"${{{{ {name} }}}}", "7" if "number" in name else "flax")
+    assert "${{" not in run, run
+    return shlex.split(run)
+
+
+def test_every_job_waits_for_one_that_there_is() -> None:
+    for job in JOBS.values():
+        assert job.get("needs", "laws") in JOBS
+        assert job["steps"][0]["uses"].startswith("actions/checkout@")
+
+
+def test_every_framework_is_tested_and_reported() -> None:
+    frameworks = JOBS["laws"]["strategy"]["matrix"]["framework"]
+    extras = (ROOT / "reference_trainers").glob("*/requirements.txt")
+    assert {*frameworks} == {path.parent.name for path in extras}
+    (report,) = [run for run in steps("run") if "conformance report" in run]
+    assert {f"{name}.json" for name in frameworks} <= {*words(report)}
+
+
+@pytest.mark.parametrize("run", [run for run in steps("run") if "python -m" in run])
+def test_every_option_exists(run: str) -> None:
+    """As the program's own -h has it."""
+    command = words(run)
+    program = command[1:4] if command[2] == "conformance" else command[1:3]
+    if program[1] == "pip":
+        program.append("install")
+    shown = subprocess.run(
+        [sys.executable, *program, "--help"], capture_output=True, text=True, cwd=ROOT
+    ).stdout
+    options = [word for word in command[3:] if word.startswith("-")]
+    assert options, command
+    for option in options:
+        assert option in shown, option
