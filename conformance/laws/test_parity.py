@@ -103,8 +103,8 @@ def end_of_training(run: Runs, seed: int) -> float:
 @law("parity.dropout", profiles=CPU)  # ten runs: what dropout is, no profile changes
 def test_dropout_trains_as_the_oracle_does(run: Runs, oracle: Runs) -> None:
     """With dropout, the mean over five seeds lies within the oracle's five seeds."""
-    expected = [end_of_training(oracle, seed) for seed in SEEDS]
     mean = float(np.mean([end_of_training(run, seed) for seed in SEEDS]))
+    expected = [end_of_training(oracle, seed) for seed in SEEDS]
     assert min(expected) <= mean <= max(expected), (
         f"mean final loss {mean:.4f}, the oracle's {sorted(expected)}: look at the "
         "rate of dropout, at where it is applied, and at whether kept values are scaled"

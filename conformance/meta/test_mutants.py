@@ -10,6 +10,7 @@ from conformance.catalogue import laws
 from conformance.law import LAWS
 from conformance.meta.sessions import session
 from conformance.mutants import all_mutants, mutants
+from conformance.mutants.planted import QUICK
 from conformance.profiles import ONE_PROCESS
 
 # Each of these takes a minute or more
@@ -34,6 +35,28 @@ def test_the_law_catches_the_mutant(mutant: str, law: str) -> None:
     options = ("--profile", profile, "-m", "slow or not slow", "-x")
     found = session(mutant, law, options=options)
     assert "fail" in found.states, f"{law} does not see the fault: {found.states}"
+
+
+def test_the_sound_trainer_keeps_what_its_mutants_break() -> None:
+    """So that it is the fault that a law sees."""
+    broken = {
+        law
+        for _, mutant in all_mutants()
+        for law in mutant.caught_by
+        if getattr(mutant, "of", None) == QUICK and not law.startswith("guide.")
+    }
+    found = session(QUICK, *broken, options=("--profile", "cpu"))
+    assert {*found.states} <= {"pass", "not run"}, found.outcomes
+    assert found.states.count("pass") > len(broken)
+
+
+def test_a_trainer_that_does_nothing_keeps_no_law() -> None:
+    """Not even those of a command line, which is its own."""
+    options = ("--profile", "cpu", "--share", "1")  # a case of each law
+    found = session("true whatever it is told", options=options)
+    kept = [made["law"] for made in found.properties if made["state"] == "pass"]
+    assert kept == []
+    assert len({made["law"] for made in found.properties}) == len(laws())
 
 
 def test_every_law_has_a_mutant() -> None:
