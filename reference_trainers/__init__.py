@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from reference_trainers.checkpoints.manifest import verify_checkpoint
     from reference_trainers.checkpoints.read import read_checkpoint
     from reference_trainers.checkpoints.write import write_checkpoint
-    from reference_trainers.cli import TRACEBACK_HELP, exit_with, flags_of_dict, parse
+    from reference_trainers.cli import TRACEBACK_HELP, exit_with, parse
     from reference_trainers.data.batches import Arrays, Batch, GlobalBatch, Rows
     from reference_trainers.errors import InputError, ProcessLost, TrainingStopped
     from reference_trainers.files import files_in, write_whole
@@ -41,13 +41,14 @@ if TYPE_CHECKING:
         json_text,
     )
     from reference_trainers.spec import SECRETS, TrainingSpec
+    from reference_trainers.spec_file import flags_of_dict
     from reference_trainers.world import World, world_of
 
 _HOMES = {
     "checkpoints.manifest": ("verify_checkpoint",),
     "checkpoints.read": ("read_checkpoint",),
     "checkpoints.write": ("write_checkpoint",),
-    "cli": ("TRACEBACK_HELP", "exit_with", "flags_of_dict", "parse"),
+    "cli": ("TRACEBACK_HELP", "exit_with", "parse"),
     "data.batches": ("Arrays", "Batch", "GlobalBatch", "Rows"),
     "errors": ("InputError", "ProcessLost", "TrainingStopped"),
     "files": ("files_in", "write_whole"),
@@ -77,6 +78,7 @@ _HOMES = {
         "json_text",
     ),
     "spec": ("SECRETS", "TrainingSpec"),
+    "spec_file": ("flags_of_dict",),
     "world": ("World", "world_of"),
 }
 

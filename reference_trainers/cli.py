@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import json
 import os
 import signal
 import sys
@@ -23,10 +22,11 @@ from reference_trainers.errors import (
     InputError,
     ProcessLost,
     TrainingStopped,
-    sentence_of,
+    line_of,
 )
 from reference_trainers.flags import GROUPS, HubFlags
 from reference_trainers.spec import TrainingSpec
+from reference_trainers.spec_file import FILE_ENDINGS, flags_of_file
 from reference_trainers.spec_rules import kinds
 from reference_trainers.world import world_of
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from reference_trainers.protocols import Trainer
     from reference_trainers.results import RunReport
 
-FILE_ENDINGS = (".json", ".yaml", ".yml")
 TRACEBACK_HELP = "After an error, show where in the code it came from."
 WHAT_A_VALUE_IS: dict[type, str] = {int: "N", float: "X", str: "TEXT"}
 
+DASHES = "\0--"  # for a value of two dashes, which argparse takes for none
 GRACE = 2.0  # seconds
 
 
@@ -65,7 +65,7 @@ def _texts(arguments: Sequence[str], program: str | None) -> dict[str, str]:
     )
     if unknown:
         raise InputError(_unknown(unknown[0]))
-    given = vars(found)
+    given = {k: "--" if v == DASHES else v for k, v in vars(found).items()}
     given.pop("traceback", None)  # `main` saw it
     return old_flags.translated(given)
 
@@ -75,39 +75,8 @@ def _with_underscores(argument: str) -> str:
     if not argument.startswith("--"):
         return argument
     name, equals, value = argument.partition("=")
+    value = DASHES if value == "--" else value
     return f"--{name[2:].replace('-', '_')}{equals}{value}"
-
-
-def flags_of_file(path: Path) -> list[str]:
-    """The flags that a JSON or YAML file stands for."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".json":
-            content = json.loads(text)
-        else:
-            import yaml  # here: most runs come without a file
-
-            content = yaml.safe_load(text)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}.") from error
-    except Exception as error:  # of either library
-        raise InputError(f"{path}: {sentence_of(error)}") from error
-    if not isinstance(content, Mapping):
-        raise InputError(f"{path}: give one mapping of flag names to values.")
-    return flags_of_dict(content)
-
-
-def flags_of_dict(values: Mapping[str, Any]) -> list[str]:
-    """The command line of a mapping; None stands for the default."""
-    flags = []
-    for name, value in values.items():
-        kind = kinds().get(str(name).replace("-", "_"))
-        if value is False and kind is not None and "no" in kind.choices:
-            value = "no"  # which YAML reads as False
-        if value is not None:
-            # With "=", so that a text that begins with a dash stays a value.
-            flags.append(f"--{name}={value}")
-    return flags
 
 
 def _unknown(argument: str) -> str:
@@ -291,7 +260,7 @@ def refused(error: InputError, with_traceback: bool = False) -> int:
     if with_traceback:
         traceback.print_exception(error)
     elif _speaks():
-        print(error, file=sys.stderr)
+        print(line_of(error), file=sys.stderr)
     return 2
 
 

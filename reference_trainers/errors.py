@@ -3,6 +3,7 @@
 import textwrap
 
 LONGEST = 400  # characters of a library's message that still help
+LONGEST_LINE = 3000  # the longest path has 4096, and helps nobody by then
 
 
 class InputError(Exception):
@@ -36,5 +37,28 @@ class ProcessLost(TrainingStopped):
 
 def sentence_of(error: BaseException) -> str:
     """A library's message on one line, as a sentence; cut where it is long."""
-    message = str(error).strip() or type(error).__name__
+    message = str(error).strip() or f"{type(error).__name__} without a message"
+    if isinstance(error, KeyError):  # whose message is the key alone
+        message += " is missing or unknown"
     return textwrap.shorten(message, LONGEST, placeholder=" [...]").rstrip(".") + "."
+
+
+def line_of(error: InputError) -> str:
+    """Its line on stderr: names and values in it are a user's, and hold anything."""
+    line = one_line(str(error))
+    if len(line) <= LONGEST_LINE:
+        return line
+    half = LONGEST_LINE // 2
+    return f"{line[:half]} [...] {line[-half:]}"
+
+
+# What would break a line for str.splitlines, as its escape
+_ESCAPES = str.maketrans(
+    {"\n": "\\n", "\r": "\\r"}
+    | {c: f"\\u{ord(c):04x}" for c in "\v\f\x1c\x1d\x1e\x85\u2028\u2029"}
+)
+
+
+def one_line(text: str) -> str:
+    """A text, a prediction say, without what breaks a line."""
+    return text.translate(_ESCAPES)

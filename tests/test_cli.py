@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from reference_trainers import cli
-from reference_trainers.cli import flags_of_dict, parse
+from reference_trainers.cli import parse
 from reference_trainers.errors import InputError, TrainingStopped
 from reference_trainers.results import RunReport
 from reference_trainers.spec import TrainingSpec
+from reference_trainers.spec_file import flags_of_dict
 
 PACKAGE = Path(cli.__file__).parent
 SCRIPTS = [
@@ -271,3 +272,12 @@ def test_what_is_refused_imports_no_framework(script, arguments, tmp_path):
 def test_a_finding_of_a_missing_file_names_its_flag(tmp_path):
     ended = started(SCRIPTS[3], "--do_train", "--train_file", "no.csv", cwd=tmp_path)
     assert ended.stderr == "--train_file no.csv: no such file.\n"
+
+
+def test_two_dashes_are_a_text_like_any_other():
+    """To argparse they are no value at all."""
+    with pytest.raises(InputError, match="--max_steps --: give a whole number"):
+        parse(["--max_steps=--"])
+    with pytest.raises(InputError, match="--do_train --: give true or false"):
+        parse(["--do_train=--"])
+    assert parse(["--source_prefix=--"]).source_prefix == "--"

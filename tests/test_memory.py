@@ -18,10 +18,10 @@ import pytest
 
 from fixtures.models import tiny_t5
 from fixtures.texts import ragged_rows
-from reference_trainers.cli import flags_of_dict
 from reference_trainers.registry import find_trainer, listed
 from reference_trainers.results import RunReport
 from reference_trainers.spec import TrainingSpec
+from reference_trainers.spec_file import flags_of_dict
 
 pytestmark = pytest.mark.slow
 FEW, MANY = 2_000, 200_000

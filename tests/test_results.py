@@ -18,7 +18,6 @@ from reference_trainers.results import (
     SplitReport,
     StepRecord,
     json_text,
-    one_line,
     row_ids_of,
 )
 
@@ -42,22 +41,6 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write_whole(file, "new\n")
     assert file.read_text("utf-8") == "old\n"
-
-
-@pytest.mark.parametrize(
-    "text", ["a\nb", "a\r\nb", "a\rb", "\n", "a\u2028b\x85c\x0bd\x1e"]
-)
-def test_a_prediction_is_one_line(text):
-    line = one_line(text)
-    assert len((line + "\n").splitlines()) == 1
-    assert "a" not in text or line.startswith("a\\")
-
-
-@pytest.mark.parametrize(
-    "text", ["", "plain", "tab\there", "a \\n that was typed", "ü 🙂"]
-)
-def test_what_breaks_no_line_stays(text):
-    assert one_line(text) == text
 
 
 def test_a_generated_newline_stays_in_its_row(tmp_path):

@@ -14,6 +14,7 @@ import numpy as np
 
 from reference_trainers.data.batches import NO_TARGET, Batch, eval_batches
 from reference_trainers.data.rows import Split
+from reference_trainers.errors import one_line
 from reference_trainers.models.generation import (
     GenerationSettings,
     generation_settings,
@@ -26,7 +27,7 @@ from reference_trainers.recipe.plan import Padding
 from reference_trainers.report.clock import Clock
 from reference_trainers.report.progress import progress_bar, say
 from reference_trainers.report.rouge import Rouge
-from reference_trainers.results import PREDICTIONS_FILE, PREDICTIONS_JSONL, one_line
+from reference_trainers.results import PREDICTIONS_FILE, PREDICTIONS_JSONL
 from reference_trainers.spec import TrainingSpec
 
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from reference_trainers.errors import one_line
 from reference_trainers.world import world_of
 
 Item = TypeVar("Item")
@@ -30,4 +31,4 @@ def say(line: str) -> None:
     """A line on stderr, of the first process, that does not tear a bar apart."""
     if not world_of().first:
         return
-    tqdm.write(line, file=sys.stderr)
+    tqdm.write(one_line(line), file=sys.stderr)
