@@ -7,10 +7,10 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from reference_trainers import cli
 from reference_trainers.errors import InputError, TrainingStopped
+from reference_trainers.files import at_home
 from reference_trainers.registry import find_trainer, listed
 from reference_trainers.spec_rules import kinds
 
@@ -63,7 +63,7 @@ def push(output_dir: str, **texts: str) -> int:
     from reference_trainers.life.signals import stop_signals
 
     flags = {name: kinds()[name].read(text) for name, text in texts.items()}
-    folder = Path(output_dir).expanduser()
+    folder = at_home(output_dir)
     with stop_signals() as stopping:
         report = push_folder(folder, stopping.exit_status, **flags)
     if report.push is not None and report.push["problem"] is None:

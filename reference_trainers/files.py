@@ -6,11 +6,29 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from reference_trainers.errors import InputError
 from reference_trainers.results import json_text
+
+
+def at_home(path: str) -> Path:
+    """With the home folder for a ~; as it is where there is no such user."""
+    return Path(os.path.expanduser(path))
+
+
+@contextmanager
+def refusals_told(asked: str) -> Iterator[None]:
+    """What the system refuses while inside (a name that is too long, a folder that may
+    not be looked into) becomes one sentence, an `InputError`; it begins with `asked`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{asked}: {error.strerror or error}.") from error
 
 
 def temporary_sibling(path: Path, doing: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -12,18 +11,19 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from reference_trainers.errors import InputError
 from reference_trainers.files import (
+    at_home,
     delete_tree,
     files_in,
     flush,
     flush_tree,
+    refusals_told,
     remove_whole,
     sha256_of,
 )
+from reference_trainers.lock import Lock
 from reference_trainers.results import REPORT_FILE, RunReport
 from reference_trainers.spec import TrainingSpec
 
@@ -31,6 +31,7 @@ STAGE = ".results.writing-"
 PUBLISHING = ".results.publishing-"
 REMOVING = ".results.removing-"
 SUPERSEDED = ".results.superseded-"
+_CHECKPOINT = re.compile(r"checkpoint-[0-9]+")
 _LEFTOVER = re.compile(
     r"\.(?P<name>checkpoint-[0-9]+|results)"
     r"\.(?P<doing>writing|replaced|deleting|publishing|removing|superseded)-[0-9a-z_]+"
@@ -41,7 +42,7 @@ def output_folder(spec: TrainingSpec) -> Path:
     """The folder of a spec, which need not exist yet."""
     if not spec.output_dir:
         raise InputError("--output_dir: say where to write.")
-    return Path(spec.output_dir).expanduser()
+    return at_home(spec.output_dir)
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,10 @@ def claimed(folder: Path) -> Iterator[Claim]:
     nothing is left behind, not even the folder if it was not there before.
     Raises `InputError` where it is a file, is locked, or can't be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--output_dir {folder}: is a file, not a folder.")
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    with refusals_told(f"--output_dir {folder}"):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"--output_dir {folder}: is a file, not a folder.")
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
     with Lock(folder) as lock:
         try:
             sweep(folder)
@@ -169,7 +171,9 @@ def files_of_report(folder: Path) -> set[str]:
     """What the report in `folder` says that its run wrote; nothing without one."""
     report = RunReport.find(folder)
     paths = map(Path, report.files if report else ())
-    inside = (path for path in paths if path.parts and ".." not in path.parts)
+    inside = (
+        p for p in paths if p.parts and ".." not in p.parts and "\0" not in str(p)
+    )
     return {path.as_posix() for path in inside if not path.is_absolute()}
 
 
@@ -215,15 +219,24 @@ def _finish_publishing(ready: Path, folder: Path) -> None:
 
 
 def _finish_superseding(note: Path, folder: Path) -> None:
-    noted = json.loads(note.read_bytes())
-    new = folder / noted["by"]
-    if new.is_file() and sha256_of(new) == noted["sha256"]:
+    try:
+        noted = json.loads(note.read_bytes())
+        new, sha256, results = folder / noted["by"], noted["sha256"], noted["results"]
+        old = [folder / name for name in noted["checkpoints"]]
+        sound = all(_CHECKPOINT.fullmatch(name) for name in noted["checkpoints"])
+    except (OSError, ValueError, TypeError, KeyError):
+        sound = False
+    if not sound:  # `supersede` did not write it: nothing goes on its word
+        raise InputError(
+            f"--output_dir {folder}: {note.name} there is damaged. Move it away."
+        )
+    if new.is_file() and sha256_of(new) == sha256:
         flush(folder)  # the new name is on the disk before the old ones go
-        if noted["results"]:
+        if results:
             remove_results(folder)
-        for name in noted["checkpoints"]:
-            if (folder / name).is_dir():
-                remove_whole(folder / name)
+        for path in old:
+            if path.is_dir():
+                remove_whole(path)
     note.unlink()
 
 
@@ -241,47 +254,3 @@ def _remove_file(folder: Path, name: str) -> None:
         if path == folder or not path.is_dir() or any(path.iterdir()):
             break
         path.rmdir()
-
-
-class Lock:
-    """Holds an output folder for one run: a second one is refused with InputError.
-
-    The kernel holds it on the folder itself: there is no file to clean up, and it
-    ends with the process however that ends. Whoever empties the folder must not
-    replace it. Of a run of several processes, only the first takes it.
-    """
-
-    def __init__(self, output_dir: Path):
-        self.output_dir = output_dir
-        self.warnings: list[str] = []
-        """Says so where the file system has no locks; the run does without."""
-
-    def __enter__(self) -> Self:
-        try:
-            self.output_dir.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(self.output_dir, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError as error:
-            reason = f"--output_dir {self.output_dir}: {error.strerror}."
-            raise InputError(reason) from error
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._descriptor)
-            raise InputError(
-                f"{self.output_dir}: another run is writing there. "
-                "Wait for its end, or name another --output_dir."
-            ) from error
-        except OSError as error:
-            self.warnings.append(
-                f"{self.output_dir} cannot be locked ({error.strerror}): "
-                "see to it that no other run writes there."
-            )
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        os.close(self._descriptor)

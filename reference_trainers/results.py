@@ -7,8 +7,9 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -17,6 +18,7 @@ ROWS_LISTED = 10_000  # of a run with more rows a step names a digest of its row
 REPORT_FILE = "run_report.json"
 PREDICTIONS_FILE = "generated_predictions.txt"
 PREDICTIONS_JSONL = "predictions.jsonl"
+NEEDED = ("model_name_or_path", "output_dir", "push_to_hub")  # of the spec in a report
 
 
 @dataclass(frozen=True)
@@ -139,9 +141,12 @@ class RunReport:
         """The report in an output folder; None where there is none of this schema."""
         try:
             report = cls.read(folder)
+            for part in (report, *report.splits.values(), *report.steps):
+                require_types(part)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
-        return report if report.schema == SCHEMA else None
+        sound = report.schema == SCHEMA and report.spec.keys() >= {*NEEDED}
+        return report if sound else None
 
 
 def row_ids_of(row_ids: np.ndarray, rows: int) -> list[int] | str:
@@ -156,13 +161,34 @@ def json_text(content: Any) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-# What would break a line for str.splitlines, as its escape
-_ESCAPES = str.maketrans(
-    {"\n": "\\n", "\r": "\\r"}
-    | {c: f"\\u{ord(c):04x}" for c in "\v\f\x1c\x1d\x1e\x85\u2028\u2029"}
-)
+def require_types(record: Any) -> None:
+    """Raises TypeError where a field of a dataclass, or a member of its list, is of
+    another type than is declared: it was read from a file, which may say anything."""
+    kind: Any = type(record)
+    for name, kinds, members in _types_of(kind):
+        value = getattr(record, name)
+        if kinds and type(value) not in kinds:
+            raise TypeError(f"{name} is {json.dumps(value)}")
+        if members and isinstance(value, (list, dict)):
+            held = value.values() if isinstance(value, dict) else value
+            if not {*map(type, held)} <= members:
+                raise TypeError(f"{name} is {json.dumps(value)}")
 
 
-def one_line(text: str) -> str:
-    """A prediction as one line; predictions.jsonl holds it to the letter."""
-    return text.translate(_ESCAPES)
+@cache
+def _types_of(kind: type) -> list[tuple[str, set[type], set[type]]]:
+    """Each field: its types, and those of its members; none where all will do."""
+    return [(name, *_types_in(hint)) for name, hint in get_type_hints(kind).items()]
+
+
+def _types_in(hint: Any) -> tuple[set[type], set[type]]:
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin in (list, dict, Mapping):
+        return {list if origin is list else dict}, _types_in(parts[-1])[0]
+    if parts:  # one of several
+        found = [_types_in(part) for part in parts]
+        kinds, members = zip(*found, strict=True)
+        return set().union(*kinds), set().union(*members)
+    if hint is Any:
+        return set(), set()
+    return ({float, int} if hint is float else {hint}), set()

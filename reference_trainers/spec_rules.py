@@ -109,12 +109,16 @@ def _check_value(name: str, value: Any, facts: Mapping[str, Any]) -> None:
         raise InputError(f"{asked}: give {kinds()[name]}.")
     if value == "" and name != "source_prefix":
         raise InputError(f"--{name}: is empty; give a value or leave it out.")
+    if isinstance(value, str):
+        _check_text(name, value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{asked}: give a finite number.")
     if isinstance(value, int) and value > LARGEST:
         raise InputError(f"{asked}: give {LARGEST} or less.")
+    if isinstance(value, int) and value < -LARGEST:
+        raise InputError(f"{asked}: give {-LARGEST} or more.")
     low, high = facts["at_least"], facts["at_most"]
     above, below = facts["above"], facts["below"]
     if low is not None and value < low:
@@ -125,6 +129,17 @@ def _check_value(name: str, value: Any, facts: Mapping[str, Any]) -> None:
         raise InputError(f"{asked}: give a number above {above}.")
     if below is not None and value >= below:
         raise InputError(f"{asked}: give a number below {below}.")
+
+
+def _check_text(name: str, value: str) -> None:
+    if "\0" in value:
+        raise InputError(f"--{name}: holds a NUL character. Take it out.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # the report holds it, in UTF-8
+        raise InputError(
+            f"--{name} {value}: holds what is no character of UTF-8. Name it otherwise."
+        ) from None
 
 
 def _check_run(spec: TrainingSpec) -> None:

@@ -23,7 +23,7 @@ from reference_trainers.checkpoints.manifest import (
 )
 from reference_trainers.checkpoints.read import require_shapes
 from reference_trainers.errors import InputError
-from reference_trainers.files import json_of
+from reference_trainers.files import at_home, json_of, refusals_told
 from reference_trainers.folder import Claim, require_free
 from reference_trainers.models.source import ModelSource
 from reference_trainers.protocols import Backend
@@ -106,7 +106,7 @@ def published_of(spec: TrainingSpec, claim: Claim) -> RunReport:
             "--resume_from_checkpoint."
         )
     judged, asked = report.spec["model_name_or_path"], spec.model_name_or_path
-    if asked != judged and Path(asked or "").expanduser().resolve() != folder.resolve():
+    if asked != judged and at_home(asked or "").resolve() != folder.resolve():
         raise InputError(
             f"--output_dir {folder}: holds results that began with {judged}, and "
             f"--model_name_or_path is {asked}. Name another --output_dir."
@@ -147,11 +147,12 @@ def require_own_folder(spec: TrainingSpec, named: Checkpoint, claim: Claim) -> N
 def named(value: str, output_dir: Path) -> Start:
     """The checkpoint that `--resume_from_checkpoint value` means; see `start_of`."""
     latest = value.lower() in ("true", "latest")
-    meant = output_dir if latest else Path(value).expanduser()
+    meant = output_dir if latest else at_home(value)
     try:
-        if (meant / MANIFEST).is_file():
-            return Start(verify_checkpoint(meant))
-        found, warnings = find_newest_sound(meant)
+        with refusals_told(f"--resume_from_checkpoint {value}"):
+            if (meant / MANIFEST).is_file():
+                return Start(verify_checkpoint(meant))
+            found, warnings = find_newest_sound(meant)
         if found is not None:
             return Start(found, warnings=tuple(warnings))
         if not latest and not warnings:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from reference_trainers.data.lines import UNPACKED_BY
 from reference_trainers.errors import InputError
+from reference_trainers.files import refusals_told
 from reference_trainers.spec import TrainingSpec
 
 FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json"}
@@ -77,7 +78,8 @@ def format_of(path: Path, flag: str) -> str:
             f"{flag}: give a .csv, .json or .jsonl file "
             f"(or one of these with {', '.join(UNPACKED_BY)} behind)."
         )
-    if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "no such file"
-        raise InputError(f"{flag}: {what}.")
+    with refusals_told(flag):
+        if not path.is_file():
+            what = "is a folder, not a file" if path.is_dir() else "no such file"
+            raise InputError(f"{flag}: {what}.")
     return kind

@@ -17,6 +17,7 @@ UNPACKED_BY: Mapping[str, Callable[..., Any]] = {
     ".bz2": bz2.open,
     ".xz": lzma.open,
 }
+DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
 def lines_of(path: Path) -> Iterator[str]:
@@ -28,21 +29,25 @@ def lines_of(path: Path) -> Iterator[str]:
     try:
         with unpacked(path, "rt", encoding="utf-8-sig", newline="") as file:
             yield from file
-    except UnicodeDecodeError as error:  # it knows no line
-        raise _not_utf8(path) or error from None
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+    except UnicodeDecodeError:  # it knows no line
+        raise _not_utf8(path) from None
+    except DAMAGED as error:
         raise InputError(f"{path}: cannot be read: {sentence_of(error)}") from error
 
 
-def _not_utf8(path: Path) -> InputError | None:
+def _not_utf8(path: Path) -> InputError:
     unpacked = UNPACKED_BY.get(path.suffix.lower(), open)
-    with unpacked(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
+    number = 0
+    try:
+        with unpacked(path, "rb") as file:
+            for line in file:
+                number += 1
                 line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                return InputError(
-                    f"{path}:{number}: byte 0x{line[error.start]:02x} is not UTF-8. "
-                    "Save the file as UTF-8."
-                )
-    return None
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        return InputError(
+            f"{path}:{number}: byte 0x{byte:02x} is not UTF-8. Save the file as UTF-8."
+        )
+    except DAMAGED:  # behind the line, where reading on in blocks has not come yet
+        pass
+    return InputError(f"{path}: is not UTF-8. Save the file as UTF-8.")

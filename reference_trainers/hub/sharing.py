@@ -24,7 +24,7 @@ from reference_trainers.checkpoints.manifest import (
     TRAINER_STATE,
 )
 from reference_trainers.errors import InputError, TrainingStopped
-from reference_trainers.files import files_in, write_whole
+from reference_trainers.files import at_home, files_in, refusals_told, write_whole
 from reference_trainers.folder import claimed
 from reference_trainers.hub.process import Client
 from reference_trainers.report.progress import say
@@ -59,7 +59,7 @@ class Push:
 def repository_of(spec: TrainingSpec) -> str:
     """The repository that a run pushes to; without an owner it is the user's."""
     named = spec.push_to_hub_model_id or spec.hub_model_id
-    return named or Path(spec.output_dir or "").expanduser().resolve().name
+    return named or at_home(spec.output_dir or "").resolve().name
 
 
 def check_sharing(
@@ -235,8 +235,9 @@ def push_folder(
     `Sharing`. Raises `InputError` where nothing is there to push, or the Hub would
     refuse it.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder.")
+    with refusals_told(str(folder)):
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder.")
     with claimed(folder) as claim:
         if claim.report is None:
             begun = any(checkpoints(folder))

@@ -15,6 +15,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import disable_progress_bars
 
 from reference_trainers.errors import InputError, sentence_of
+from reference_trainers.files import at_home, refusals_told
 from reference_trainers.spec import TrainingSpec
 
 # What a seq2seq model needs; the pickled weights beside it stay where they are
@@ -26,10 +27,12 @@ def folder_of(name: str, flag: str, spec: TrainingSpec) -> Path:
 
     Raises `InputError`, which begins with `flag`, where there is nothing to read.
     """
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path
-    if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
+    path = at_home(name)
+    with refusals_told(flag):
+        if path.is_dir():
+            return path
+        exists = path.exists()
+    if exists or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise InputError(f"{flag}: no such folder.")
     if spec.disable_tqdm or not sys.stderr.isatty():
         disable_progress_bars()

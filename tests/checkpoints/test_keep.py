@@ -23,7 +23,8 @@ from reference_trainers.checkpoints.read import read_checkpoint
 from reference_trainers.checkpoints.resume import Start, named
 from reference_trainers.errors import InputError
 from reference_trainers.files import remove_whole
-from reference_trainers.folder import Lock, sweep
+from reference_trainers.folder import sweep
+from reference_trainers.lock import Lock
 
 # Finding
 
@@ -254,7 +255,8 @@ HOLDS = """
 import time
 from pathlib import Path
 from reference_trainers.files import remove_whole
-from reference_trainers.folder import Lock, sweep
+from reference_trainers.folder import sweep
+from reference_trainers.lock import Lock
 with Lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
