@@ -13,6 +13,7 @@ from typing import Any
 from reference_trainers.errors import InputError
 from reference_trainers.files import json_of, sha256_of
 from reference_trainers.recipe.loss_scale import LossScale
+from reference_trainers.results import require_types
 
 VERSION = 2  # of the manifest; raised when a reader of the old one would misread it
 MANIFEST = "manifest.json"
@@ -123,6 +124,8 @@ def _read_manifest(folder: Path) -> Manifest:
         scale = content.pop("loss_scale")
         scale = scale and LossScale(**scale)
         manifest = Manifest(**content, files=records, loss_scale=scale)
+        for part in (manifest, *records.values(), *([scale] if scale else [])):
+            require_types(part)
     except (AttributeError, KeyError, TypeError):
         manifest = None
     if manifest is None or manifest.as_json() != text:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from reference_trainers.checkpoints.manifest import (
     Manifest,
     verify_checkpoint,
 )
+from reference_trainers.checkpoints.past import NOT_SO, past_of, trainer_state_of
 from reference_trainers.checkpoints.write import EXP_AVG, EXP_AVG_SQ
-from reference_trainers.errors import InputError
+from reference_trainers.errors import InputError, sentence_of
 from reference_trainers.protocols import State
 
 
@@ -74,10 +75,9 @@ def read_state(checkpoint: Checkpoint, parameters: bool) -> State:
 
 
 def read_trainer_state(checkpoint: Checkpoint) -> dict[str, Any]:
-    try:
-        return json.loads((checkpoint.folder / TRAINER_STATE).read_bytes())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(checkpoint.folder, f"cannot be read ({error})") from error
+    """What a run that resumes takes of trainer_state.json."""
+    with _damage_told(checkpoint, TRAINER_STATE):
+        return trainer_state_of((checkpoint.folder / TRAINER_STATE).read_text("utf-8"))
 
 
 def read_published(folder: Path) -> State:
@@ -92,7 +92,18 @@ def read_past(checkpoint: Checkpoint) -> dict[str, Any]:
     """`Record.past` of the run that wrote it; empty where another writer did."""
     if STEPS not in checkpoint.manifest.files:
         return {}
-    return json.loads((checkpoint.folder / STEPS).read_bytes())
+    with _damage_told(checkpoint, STEPS):
+        return past_of((checkpoint.folder / STEPS).read_text("utf-8"))
+
+
+@contextmanager
+def _damage_told(checkpoint: Checkpoint, name: str) -> Iterator[None]:
+    """What another writer may have said in a file becomes a CheckpointError."""
+    try:
+        yield
+    except (OSError, *NOT_SO) as error:
+        what = f"{name} is not as a trainer writes it: {sentence_of(error)[:-1]}"
+        raise CheckpointError(checkpoint.folder, what) from error
 
 
 def _shapes_in(path: Path) -> dict[str, tuple[int, ...]]:

@@ -57,7 +57,7 @@ class Record:
         self.spec = spec
         self.folder = folder
         self.first_step = first_step
-        self.steps = [StepRecord.of(step) for step in known.get("steps", [])]
+        self.steps: list[StepRecord] = list(known.get("steps", []))
         """Of the run from its beginning, whoever made them."""
         self.evaluations: list[dict[str, Any]] = list(known.get("evaluations", []))
         self.log_history: list[dict[str, Any]] = list(before.get("log_history", []))
