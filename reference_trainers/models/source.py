@@ -158,7 +158,7 @@ def load_model(spec: TrainingSpec) -> ModelSource:
     _require_positions(spec, config, flag)
     tokenizer = _tokenizer(spec, folder, flag)
     tokens_in_files = _fit_vocabulary(config, tokenizer)
-    return ModelSource(
+    source = ModelSource(
         folder=folder,
         config=config,
         generation_config=read_generation_config(folder, config),
@@ -167,6 +167,8 @@ def load_model(spec: TrainingSpec) -> ModelSource:
         trust_remote_code=spec.trust_remote_code,
         tokens_in_files=tokens_in_files,
     )
+    _require_tokens(source, flag)
+    return source
 
 
 def architecture(
@@ -208,7 +210,9 @@ def _from_scratch(spec: TrainingSpec) -> ModelSource:
         config.eos_token_id = tokenizer.eos_token_id
     _fit_vocabulary(config, tokenizer)  # all its rows are new: none is added
     generation_config = GenerationConfig.from_model_config(config)
-    return ModelSource(None, config, generation_config, tokenizer, spec.seed)
+    source = ModelSource(None, config, generation_config, tokenizer, spec.seed)
+    _require_tokens(source, flag)
+    return source
 
 
 def _require_positions(spec: TrainingSpec, config: Any, flag: str) -> None:
@@ -221,6 +225,27 @@ def _require_positions(spec: TrainingSpec, config: Any, flag: str) -> None:
                 f"--{name} {length}: the model has {positions} positions ({flag}). "
                 f"Give --{name} {positions} or less."
             )
+
+
+TOKENS = ("decoder_start_token_id", "pad_token_id", "eos_token_id")
+
+
+def _require_tokens(source: ModelSource, flag: str) -> None:
+    """Raises `InputError` where a config names a token that the model has not."""
+    last = source.config.vocab_size - 1
+    for file, config in (
+        ("config.json", source.config),
+        ("generation_config.json", source.generation_config),
+    ):
+        for name in TOKENS:
+            value = getattr(config, name, None)
+            for token in value if isinstance(value, list) else [value]:
+                known = type(token) is int and 0 <= token <= last
+                if token is not None and not known:
+                    raise InputError(
+                        f"{flag}: {name} in {file} is {value}: give a token's id, "
+                        f"which is from 0 to {last}."
+                    )
 
 
 def _config(name: str, spec: TrainingSpec) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,23 @@ def test_more_tokens_than_the_model_has_positions_are_refused(
     assert loaded(folder, **lengths).folder == folder
     with pytest.raises(InputError, match=f"^--{name} 300: the model has 256 positions"):
         loaded(folder, **lengths | {name: 300})
+
+
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("decoder_start_token_id", "t5"),
+        ("decoder_start_token_id", -1),
+        ("pad_token_id", 2**31),
+        ("eos_token_id", [1, 2**31]),
+    ],
+)
+def test_a_token_that_the_model_has_not_is_refused(
+    tmp_path: Path, file: str, name: str, value: Any
+) -> None:
+    path = tiny_t5(tmp_path, num_layers=1) / file
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, name: value}))
+    with pytest.raises(InputError, match=rf"^--model_name_or_path .*{name}"):
+        loaded(tmp_path)
