@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from conformance.fuzz import command as fuzz
 from reference_trainers import TRACEBACK_HELP, InputError, exit_with
 
 COMPARE_HELP = """\
@@ -77,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     record = commands.add_parser("record", help="record the float64 trace anew")
     record.add_argument("path", type=Path, help="fixtures/traces/float64.json")
     _add_report(commands)
+    fuzz.add_to(commands)
     return parser
 
 
@@ -151,6 +153,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if ours.command == "report":
             return _report(ours, of_the_run)
+        if ours.command == "fuzz":
+            return fuzz.main(ours, of_the_run)
         from conformance.compare import command
 
         if ours.jobs < 1:

@@ -1,0 +1,1 @@
+"""Malformed inputs by the thousand, from a seed: each is refused in one sentence."""
