@@ -1,3 +1,7 @@
 """Plugs the conformance suite into pytest, for `conformance` and `tests` alike."""
 
-pytest_plugins = ("conformance.plugin", "conformance.record", "conformance.share")
+pytest_plugins = (
+    "conformance.plugin.trainers",
+    "conformance.plugin.record",
+    "conformance.plugin.share",
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import re
 import sys
@@ -171,7 +172,9 @@ def said() -> Iterator[int]:
         os.dup2(file.fileno(), 2)
         stack.callback(os.dup2, kept, 2)
         if sys.stderr is not sys.__stderr__:  # pytest has it elsewhere
-            mine = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
+            mine = io.TextIOWrapper(
+                io.FileIO(2, "w", closefd=False), write_through=True
+            )
             stack.enter_context(redirect_stderr(mine))
         yield file.fileno()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conformance.meta.sessions import session
-from conformance.states import worst
+from conformance.plugin.states import worst
 
 QUICK = "fixtures.numpy_backend:TRAINER"
 KEPT, BROKEN = "order.few-rows", "input.refuses"

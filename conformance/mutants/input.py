@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -74,8 +75,6 @@ def always_begins(sound: Callable[..., Any]) -> Callable[..., Any]:
     """Begins anew in whatever folder it is given."""
 
     def start_of(spec: TrainingSpec, claim: Any) -> Any:
-        from reference_trainers.checkpoints.resume import Start
-
-        return Start()
+        return sound(replace(spec, overwrite_output_dir=True), claim)
 
     return start_of

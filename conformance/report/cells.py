@@ -8,9 +8,16 @@ from dataclasses import dataclass, replace
 
 from conformance.catalogue import CHAPTERS
 from conformance.law import Law
+from conformance.plugin.states import (
+    KNOWN_LIMIT,
+    LIMIT_LIFTED,
+    NOT_RUN,
+    PASS,
+    STATES,
+    worst,
+)
 from conformance.profiles import PROFILES
 from conformance.report.records import Part, Record
-from conformance.states import KNOWN_LIMIT, LIMIT_LIFTED, NOT_RUN, PASS, STATES, worst
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from conformance.plugin.states import STATES
 from conformance.report.cells import Cell, Column, Matrix
-from conformance.states import STATES
 
 KINDS = ("worse", "better", "vanished", "appeared")
 """In the order in which they are shown."""

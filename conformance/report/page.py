@@ -15,12 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from conformance.catalogue import CHAPTERS
-from conformance.report.cells import Column, Matrix, Reason, Row
-from conformance.report.changes import KINDS, Change
-from conformance.report.records import Record
-from conformance.report.verdict import Verdict, number
-from conformance.report.when import moment, run_of
-from conformance.states import (
+from conformance.plugin.states import (
     BAD,
     CRASH,
     FAIL,
@@ -31,6 +26,11 @@ from conformance.states import (
     STATES,
     TIMEOUT,
 )
+from conformance.report.cells import Column, Matrix, Reason, Row
+from conformance.report.changes import KINDS, Change
+from conformance.report.records import Record
+from conformance.report.verdict import Verdict, number
+from conformance.report.when import moment, run_of
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 SYMBOLS = {

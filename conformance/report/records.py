@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conformance.states import CRASH, NOT_RUN, PASS, STATES
+from conformance.plugin.states import CRASH, NOT_RUN, PASS, STATES
 from reference_trainers import InputError
 
 SAID = (

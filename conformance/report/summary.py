@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from conformance.plugin.states import BAD, STATES, worst
 from conformance.report.cells import Cell, Column, Matrix, Row
 from conformance.report.records import Record
 from conformance.report.verdict import Verdict
-from conformance.states import BAD, STATES, worst
 
 LENGTH = 200  # of a reason
 SHOWN = 100  # broken cells, and failures outside of laws

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from conformance.plugin.states import BAD, KNOWN_LIMIT, LIMIT_LIFTED, NOT_RUN, PASS
 from conformance.report.cells import Matrix
 from conformance.report.records import Record
-from conformance.states import BAD, KNOWN_LIMIT, LIMIT_LIFTED, NOT_RUN, PASS
 
 
 @dataclass(frozen=True)

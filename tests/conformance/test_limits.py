@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conformance.catalogue import laws
-from conformance.limits import Limit, limit_of, read_limits
+from conformance.plugin.limits import Limit, limit_of, read_limits
 from reference_trainers import InputError
 
 TODAY = date(2026, 11, 26)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from conformance.catalogue import laws
-from conformance.limits import read_limits
 from conformance.meta.sessions import session
+from conformance.plugin.limits import read_limits
+from conformance.plugin.states import KNOWN_LIMIT
 from conformance.runs import STANDARD, build_inputs
-from conformance.states import KNOWN_LIMIT
 from reference_trainers import RunReport, TrainingSpec, find_trainer
 
 pytest.importorskip("torch", reason="not run: the peer is made of torch")

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from conformance.law import Law
+from conformance.plugin.states import STATES
 from conformance.report.cells import matrix
 from conformance.report.changes import changes
 from conformance.report.page import SYMBOLS, page
 from conformance.report.records import read_record
 from conformance.report.verdict import verdict_of
 from conformance.report.when import age
-from conformance.states import STATES
 from tests.conformance.record_files import (
     MACHINE,
     STARTED,

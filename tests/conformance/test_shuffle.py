@@ -7,7 +7,7 @@ from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
-from conformance.plugin import shuffle
+from conformance.plugin.trainers import shuffle
 
 
 def items() -> list[Any]:

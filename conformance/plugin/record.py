@@ -18,8 +18,8 @@ import pytest
 from conformance.catalogue import laws
 from conformance.hardware import installed, machine
 from conformance.law import law_of
-from conformance.limits import Limit, limit_of, read_limits
-from conformance.states import (
+from conformance.plugin.limits import Limit, limit_of, read_limits
+from conformance.plugin.states import (
     KNOWN_LIMIT,
     LIMIT_LIFTED,
     NOT_RUN,
@@ -43,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--limits",
         type=Path,
         metavar="FILE",
-        help="known limits of the trainers that are tested (conformance/limits.py)",
+        help="known limits of the trainers that are tested (docs/add-a-trainer.md)",
     )
     group.addoption(
         "--record",

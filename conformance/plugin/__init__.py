@@ -1,0 +1,1 @@
+"""How the suite plugs into pytest: trainers, states, limits, the record, shares."""
