@@ -38,8 +38,9 @@ class ProcessLost(TrainingStopped):
 def sentence_of(error: BaseException) -> str:
     """A library's message on one line, as a sentence; cut where it is long."""
     message = str(error).strip() or f"{type(error).__name__} without a message"
-    if isinstance(error, KeyError):  # whose message is the key alone
-        message += " is missing or unknown"
+    if isinstance(error, KeyError) and error.args:  # often the key alone
+        key = str(error.args[0])
+        message = key if " " in key else f"{key!r} is missing or unknown"
     return textwrap.shorten(message, LONGEST, placeholder=" [...]").rstrip(".") + "."
 
 

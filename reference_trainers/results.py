@@ -158,7 +158,9 @@ def row_ids_of(row_ids: np.ndarray, rows: int) -> list[int] | str:
 
 def json_text(content: Any) -> str:
     """Readable JSON; floats keep every digit, so that they read back equal."""
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # A name of bytes that are no UTF-8 is half a character, which no file takes
+    return text.encode(errors="backslashreplace").decode()
 
 
 def require_types(record: Any) -> None:

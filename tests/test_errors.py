@@ -36,6 +36,7 @@ def test_a_page_is_cut():
 
 def test_a_missing_key_is_said_to_be_missing():
     assert sentence_of(KeyError("d_model")) == "'d_model' is missing or unknown."
+    assert sentence_of(KeyError("no field x")) == "no field x."
 
 
 def test_what_a_user_named_breaks_no_line():

@@ -88,3 +88,10 @@ def test_report_reads_back(tmp_path):
     )
     (tmp_path / "run_report.json").write_text(report.as_json(), encoding="utf-8")
     assert RunReport.read(tmp_path) == report
+
+
+def test_half_a_character_is_written_and_reads_back(tmp_path):
+    """A name of bytes that are not UTF-8, in a warning say."""
+    write_whole(tmp_path / "file", json_text({"name": "a\udcff\ud800é"}))
+    text = (tmp_path / "file").read_text("utf-8")
+    assert json.loads(text) == {"name": "a\udcff\ud800é"} and "é" in text

@@ -51,6 +51,10 @@ def columns_of(
     `before`: those of the run's first split, which hold for all. Raises `InputError`
     that lists the columns where one is missing.
     """
+    if any("\0" in name for name in names):
+        raise InputError(
+            f"{source}: the name of a column holds a NUL character. Take it out."
+        )
     short = {full: old for old, full in PRESENT_NAMES.items()}.get(source, source)
     known = KNOWN_COLUMNS.get(short)
     if known is None or not set(known) <= set(names):

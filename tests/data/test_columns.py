@@ -61,3 +61,12 @@ def test_a_file_of_one_column_is_refused(
     file = written(tmp_path / "rows.csv", header)
     with pytest.raises(InputError, match=said):
         check_columns(spec(file, file))
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+def test_a_nul_in_the_name_of_a_column_is_refused(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    row = '{"te\\u0000xt": "a", "summary": "b"}\n'
+    file.write_text("te\0xt,summary\na,b\n" if name == "rows.csv" else row)
+    with pytest.raises(InputError, match=rf"{name}: the name of a column holds a NUL"):
+        check_columns(spec(str(file), str(file)))
