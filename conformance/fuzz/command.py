@@ -54,15 +54,17 @@ def main(asked: argparse.Namespace, unknown: Sequence[str]) -> int:
 
     counts: dict[str, Counter[str]] = {kind: Counter() for kind in MAKERS}
     found = 0
-    with tqdm(total=len(numbers), desc="fuzz", unit="input") as bar:
-        for outcome in outcomes(numbers, asked.seed, asked.jobs):
-            bar.update()
-            word = word_of(outcome)
-            counts.setdefault(outcome.kind, Counter())[word] += 1
-            found += word == "findings"
-            if word == "findings" or asked.only is not None:
-                tqdm.write(told(outcome, asked.seed))
-    print(table(counts))
+    try:
+        with tqdm(total=len(numbers), desc="fuzz", unit="input") as bar:
+            for outcome in outcomes(numbers, asked.seed, asked.jobs):
+                bar.update()
+                word = word_of(outcome)
+                counts.setdefault(outcome.kind, Counter())[word] += 1
+                found += word == "findings"
+                if word == "findings" or asked.only is not None:
+                    tqdm.write(told(outcome, asked.seed))
+    finally:  # of a run that is stopped, too
+        print(table(counts))
     return 1 if found else 0
 
 
