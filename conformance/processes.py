@@ -20,9 +20,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
+USAGE = "usage: python -m conformance.processes NUMBER SCRIPT|-m MODULE ARGUMENTS ..."
+
 
 def main(arguments: Sequence[str]) -> int:
     """The exit status: 0, or the first that is another, as a shell counts it."""
+    if len(arguments) < 2 or not arguments[0].isdecimal() or not int(arguments[0]):
+        print(USAGE, file=sys.stderr)
+        return 2
     size, command = int(arguments[0]), [sys.executable, *arguments[1:]]
     processes = [
         subprocess.Popen(command, env={**os.environ, **words})

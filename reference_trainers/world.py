@@ -34,29 +34,56 @@ def world_of(environment: Mapping[str, str] | None = None) -> World:
     Raises `InputError` where a variable cannot be read.
     """
     environment = os.environ if environment is None else environment
-    try:
-        if "WORLD_SIZE" in environment:
-            rank = int(environment.get("RANK", "0"))
-            local = int(environment.get("LOCAL_RANK", rank))
-            return World(rank, int(environment["WORLD_SIZE"]), local)
-        if "TF_CONFIG" in environment:
-            return _of_tf_config(json.loads(environment["TF_CONFIG"]))
-        if "JAX_NUM_PROCESSES" in environment:
-            rank = int(environment.get("JAX_PROCESS_ID", "0"))
-            return World(rank, int(environment["JAX_NUM_PROCESSES"]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        names = "WORLD_SIZE, RANK, LOCAL_RANK, TF_CONFIG, JAX_NUM_PROCESSES"
-        raise InputError(
-            f"The launcher's variables cannot be read ({error!r}); look at {names}."
-        ) from error
+    for names, read in _LAUNCHERS:
+        if names[0] not in environment:
+            continue
+        try:
+            world = read(environment)
+        except KeyError as error:
+            raise InputError(
+                f"{names[0]} is set, and {error.args[0]} is not."
+            ) from None
+        except (ValueError, TypeError, AttributeError) as error:
+            told = ", ".join(names)
+            raise InputError(
+                f"The launcher's variables cannot be read ({error!r}); look at {told}."
+            ) from error
+        if not 0 <= world.rank < world.size:
+            raise InputError(
+                f"{names[0]} tells of {world.size} processes, and this is number "
+                f"{world.rank}; the first is number 0. Look at {names[1]}."
+            )
+        return world
     return World()
 
 
-def _of_tf_config(config: Mapping) -> World:
+def _of_torch(environment: Mapping[str, str]) -> World:
+    size = int(environment["WORLD_SIZE"])
+    rank = int(environment["RANK"] if size > 1 else environment.get("RANK", "0"))
+    return World(rank, size, int(environment.get("LOCAL_RANK", rank)))
+
+
+def _of_jax(environment: Mapping[str, str]) -> World:
+    size = int(environment["JAX_NUM_PROCESSES"])
+    alone = environment.get("JAX_PROCESS_ID", "0")
+    return World(int(environment["JAX_PROCESS_ID"] if size > 1 else alone), size)
+
+
+def _of_tensorflow(environment: Mapping[str, str]) -> World:
     """The workers of a TF_CONFIG, its chief first."""
-    cluster = config.get("cluster", {})
+    config = json.loads(environment["TF_CONFIG"])
+    cluster, task = config.get("cluster", {}), config.get("task", {})
     chiefs, workers = len(cluster.get("chief", ())), len(cluster.get("worker", ()))
-    task = config.get("task", {})
+    size = max(1, chiefs + workers)
+    if size > 1 and not {"type", "index"} <= task.keys():
+        raise KeyError("its task, with a type and an index,")
     index = int(task.get("index", 0))
-    rank = index if task.get("type") == "chief" else chiefs + index
-    return World(rank, max(1, chiefs + workers))
+    return World(index if task.get("type") == "chief" else chiefs + index, size)
+
+
+_LAUNCHERS = (
+    (("WORLD_SIZE", "RANK", "LOCAL_RANK"), _of_torch),
+    (("TF_CONFIG", "the index of its task"), _of_tensorflow),
+    (("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"), _of_jax),
+)
+"""What each sets, the number of processes first and this one's own second."""

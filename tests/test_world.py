@@ -42,3 +42,21 @@ def test_a_launcher_says_who_this_process_is(said: tuple[dict, World]) -> None:
 def test_what_cannot_be_read_is_one_sentence(environment: dict[str, str]) -> None:
     with pytest.raises(InputError, match="launcher's variables cannot be read"):
         world_of(environment)
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE is set, and RANK is not."),
+        ({"JAX_NUM_PROCESSES": "2"}, "and JAX_PROCESS_ID is not."),
+        ({"TF_CONFIG": json.dumps({"cluster": CLUSTER})}, "and its task, with a type"),
+        ({"WORLD_SIZE": "2", "RANK": "2"}, "2 processes, and this is number 2"),
+        ({"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "-1"}, "Look at JAX_PROCESS_ID."),
+        ({"TF_CONFIG": tf_config("worker", 2)}, "3 processes, and this is number 3"),
+    ],
+)
+def test_what_cannot_be_is_said(environment: dict[str, str], sentence: str) -> None:
+    """Or a process would wait for the others for ever."""
+    with pytest.raises(InputError) as refused:
+        world_of(environment)
+    assert sentence in str(refused.value)

@@ -83,6 +83,27 @@ def stop_signals(
 
 
 @contextmanager
+def ended_at_once() -> Iterator[None]:
+    """While inside, a signal ends the process as if Python were not there.
+
+    A process that waits for the others in a framework's own code, which no Python
+    handler can interrupt, could not be stopped otherwise.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {kind: signal.getsignal(kind) for kind in STOPPING}
+    for kind, was in before.items():
+        if was != signal.SIG_IGN:
+            signal.signal(kind, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for kind, was in before.items():
+            signal.signal(kind, was)
+
+
+@contextmanager
 def _watched(request: StopRequest) -> Iterator[None]:
     """A thread sees a signal at once, whatever the main thread waits for."""
     ended = threading.Event()

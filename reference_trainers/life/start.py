@@ -8,6 +8,7 @@ import numpy as np
 
 from reference_trainers.life.follow import follow
 from reference_trainers.life.run import run
+from reference_trainers.life.signals import ended_at_once
 from reference_trainers.processes.group import Group
 from reference_trainers.protocols import Backend
 from reference_trainers.results import RunReport
@@ -26,7 +27,8 @@ def start(
     if world.size == 1:
         return run(name, backend_class, spec, Group(world, np.copy))
     backend = backend_class()
-    backend.join(world, spec)
+    with ended_at_once():
+        backend.join(world, spec)
     group = Group(world, backend.reduce)
     if not world.first:
         return follow(backend_class, spec, group)

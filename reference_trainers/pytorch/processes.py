@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import distributed
 
+from reference_trainers.errors import InputError
 from reference_trainers.processes.lost import lost_processes_told
 from reference_trainers.world import World
 
@@ -21,6 +23,9 @@ GROUPS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl", "tpu": "cpu:gloo,tpu:tpu_
 
 def join(world: World, device: str) -> None:
     """Meets the others by the variables that a launcher sets."""
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        if name not in os.environ:
+            raise InputError(f"WORLD_SIZE is {world.size}, and {name} is not set.")
     if device == "cuda":
         torch.cuda.set_device(world.local_rank)
     if not distributed.is_initialized():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.processes import environments, running
+from conformance.processes import environments, main, running
 from reference_trainers import world_of
 
 START = [sys.executable, "-m", "conformance.processes", "2", "-c"]
@@ -64,3 +64,11 @@ def test_no_process_outlives_a_block_that_fails(tmp_path: Path) -> None:
     ):
         raise ZeroDivisionError
     assert [process.returncode for process in processes] == [-signal.SIGKILL] * 2
+
+
+@pytest.mark.parametrize("words", [(), ("2",), ("two", "x.py"), ("0", "x.py")])
+def test_what_it_cannot_start_is_a_line_of_usage(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert capsys.readouterr().err.startswith("usage: ")

@@ -13,6 +13,7 @@ import pytest
 
 from fixtures.numpy_backend import NumpyBackend
 from reference_trainers import Batch, RunReport, TrainingStopped, read_checkpoint
+from reference_trainers.life.signals import ended_at_once
 from tests.life.runs import Life, in_child, untimed
 
 EVALUATES: dict[str, Any] = {
@@ -166,3 +167,15 @@ def test_a_signal_that_was_ignored_stays_ignored(life: Life, signals: Any) -> No
         assert isinstance(life.run(), RunReport)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_waits_for_the_others_is_ended_at_once(number: int) -> None:
+    """What waits in a framework's own code lets no handler of Python run."""
+    child = os.fork()
+    if child == 0:
+        signal.signal(number, lambda *_: None)
+        with ended_at_once():
+            os.kill(os.getpid(), number)
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -number
