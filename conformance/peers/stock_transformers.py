@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import datasets
 import transformers
 from transformers import (
     Seq2SeqTrainer,
@@ -63,6 +64,9 @@ class StockTransformers:
         Raises `InputError` where the script of transformers has a check of its own.
         """
         check(spec, self.refuses)
+        # As in a process of its own: other trainers turn them off for all
+        datasets.enable_progress_bars()
+        transformers.logging.enable_progress_bar()
         args = training_arguments(spec)
         set_seed(args.seed)
         tokenizer, model = load(spec)
