@@ -172,9 +172,9 @@ def said() -> Iterator[int]:
         os.dup2(file.fileno(), 2)
         stack.callback(os.dup2, kept, 2)
         if sys.stderr is not sys.__stderr__:  # pytest has it elsewhere
-            mine = io.TextIOWrapper(
-                io.FileIO(2, "w", closefd=False), write_through=True
-            )
+            theirs = io.FileIO(2, "w", closefd=False)
+            # As Python's own stderr, which takes half a character, too
+            mine = io.TextIOWrapper(theirs, "utf-8", "backslashreplace")
             stack.enter_context(redirect_stderr(mine))
         yield file.fileno()
 

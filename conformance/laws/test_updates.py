@@ -18,10 +18,13 @@ CUTS = ({"size": 2, "accumulation": 4}, {"size": 4, "accumulation": 2})
 
 
 @law("arithmetic.accumulation", profiles=ALL)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1], ids=["plain", "smoothed"])
 @pytest.mark.parametrize("cut", CUTS, ids=lambda cut: "x".join(map(str, cut.values())))
-def test_accumulation_is_one_big_batch(run: Runs, cut: dict[str, int]) -> None:
+def test_accumulation_is_one_big_batch(
+    run: Runs, cut: dict[str, int], smoothing: float
+) -> None:
     """N accumulated micro-batches make the same update as one batch of their rows."""
-    flags: dict[str, Any] = {"max_steps": 4, "label_smoothing_factor": 0.1}
+    flags: dict[str, Any] = {"max_steps": 4, "label_smoothing_factor": smoothing}
     whole = run(per_device_train_batch_size=8, **flags)
     parts = run(
         per_device_train_batch_size=cut["size"],
