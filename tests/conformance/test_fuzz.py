@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -185,9 +185,16 @@ def test_a_page_is_no_sentence(said) -> None:
     assert [*wrong_with(f"--seed {said}\n", ("--",))]
 
 
-def test_a_process_that_dies_or_hangs_is_a_finding(tmp_path, inputs, monkeypatch):
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """`datasets` opens a socket in it, whose path may have 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        yield Path(folder)
+
+
+def test_a_process_that_dies_or_hangs_is_a_finding(short_folder, inputs, monkeypatch):
     """And the next input has a new one."""
-    worker = runner.Worker(SEED, inputs.rows.parent, tmp_path)
+    worker = runner.Worker(SEED, inputs.rows.parent, short_folder)
     try:
         assert worker.judge(0).problems == ()
         assert worker.process is not None
