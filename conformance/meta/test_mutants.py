@@ -61,6 +61,8 @@ def test_a_trainer_that_does_nothing_keeps_no_law() -> None:
 
 def test_every_law_has_a_mutant() -> None:
     """`pytest conformance/meta -k every_law -s` prints the table."""
+    for name in ("accelerate", "flax"):
+        pytest.importorskip(name, reason=f"not run: some are made of {name}")
     table: dict[str, list[str]] = {law: [] for law in laws()}
     for mutant, caught_by in mutants().items():
         assert caught_by, f"{mutant} is caught by nothing"

@@ -25,6 +25,8 @@ COMMAND = f"{sys.executable} -m reference_trainers run --trainer mine"
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where pip has put the package of the page."""
+    for name in ("pip", "setuptools"):
+        pytest.importorskip(name, reason=f"not run: {name} is not installed")
     package = tmp_path_factory.mktemp("package")
     for name, text in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
         (package / name).write_text(text, encoding="utf-8")
