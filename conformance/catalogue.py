@@ -41,7 +41,7 @@ HEAD = """\
 
 What `pytest conformance` tests, on each trainer. `python -m conformance laws` writes
 this page. A law is tested where it holds, by default on the profiles in **bold**; one
-that takes minutes has none, and is tested where it, or a profile, is asked for:
+that takes long has none, and is tested where it is asked for:
 `pytest conformance --law ID`. `python -m conformance profiles` lists the profiles.
 """
 

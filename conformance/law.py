@@ -29,7 +29,7 @@ class Law:
     always: tuple[str, ...]
     """Further profiles that it is tested on if none is asked for."""
     is_long: bool
-    """It takes minutes: it is tested where it, or a profile, is asked for."""
+    """It takes minutes, or an idle machine: it is tested where it is asked for."""
     test: Callable[..., None]
 
     @property

@@ -209,8 +209,7 @@ def seconds(run: Runs, source: Path, step: int, folder: Path) -> float:
     return time.perf_counter() - started
 
 
-@law("resume.time", profiles=CPU)
-@pytest.mark.slow
+@law("resume.time", profiles=CPU, is_long=True)
 def test_the_first_step_comes_as_soon_at_step_100000(
     run: Runs, places: dict[int, Path], tmp_path: Path
 ) -> None:

@@ -105,8 +105,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     places = asked or (law.by_default if law else ["cpu"])
     values: list[Any] = []
     named = metafunc.config.getoption("--law") or ()
-    if law and law.is_long and not asked and law.id not in named:
-        skip = f"not run: takes minutes; run by --law {law.id}"
+    if law and law.is_long and law.id not in named:
+        skip = f"not run: takes long; run by --law {law.id}"
         places, values = [], [_left_out("", "long", skip)]
     for place in dict.fromkeys(places):
         if law is None or place in law.profiles:

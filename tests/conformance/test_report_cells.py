@@ -24,7 +24,7 @@ from tests.conformance.record_files import (
 )
 
 MINE = Column(MACHINE, "mine:TRAINER", "cpu")
-SKIP = "not run: takes minutes; run by --law order.a"
+SKIP = "not run: takes long; run by --law order.a"
 
 
 def law(id: str, *profiles: str) -> Law:
