@@ -20,7 +20,9 @@ from conformance.law import Law, law_of
 CHAPTERS = {
     "input": "Flags, files and models that cannot be used.",
     "guide": "The commands of the guide, word for word.",
+    "flags": "What a flag does, however and in whatever order it is given.",
     "files": "A user's own files: which rows and which tokens a run takes from them.",
+    "truncation": "Limits of samples and lengths: what is cut, and what is left whole.",
     "order": "Which rows make up which update.",
     "arithmetic": "What one update does.",
     "trace": "Against a recorded float64 run of transformers' Seq2SeqTrainer.",
@@ -32,6 +34,7 @@ CHAPTERS = {
     "kills": "A run that is killed, or asked to stop.",
     "damage": "Damaged checkpoints, full disks, planted pickles.",
     "results": "What a run leaves behind, and what opens it.",
+    "generation": "The texts that a run writes: what each of its flags asks for.",
     "hub": "Sharing: a push is whole, and made once.",
 }
 """What each is about, in the order in which they are shown."""
@@ -48,10 +51,11 @@ that takes long has none, and is tested where it is asked for:
 
 def law_tests() -> list[Callable[..., Any]]:
     """Every test function of the suite."""
-    found = pkgutil.iter_modules(conformance.laws.__path__, "conformance.laws.")
+    found = pkgutil.walk_packages(conformance.laws.__path__, "conformance.laws.")
     return [
         value
         for module in found
+        if not module.ispkg  # whose attributes are its modules
         for name, value in vars(import_module(module.name)).items()
         if name.startswith("test_")
     ]

@@ -13,7 +13,7 @@ LAWS_FOLDER = Path(__file__).parents[1] / "laws"
 QUIET = ("-q", "-p", "no:cacheprovider", "-p", "no:faulthandler", "-p", "no:randomly")
 
 
-@dataclass
+@dataclass(eq=False)  # a plugin is to be hashable
 class Session:
     """What became of the laws."""
 

@@ -14,7 +14,7 @@ from reference_trainers.pytorch.run_summarization_no_trainer import AccelerateBa
 class AveragesMicroBatches(AccelerateBackend):
     """The mean of the means of the micro-batches, as transformers 4 does."""
 
-    caught_by = ("arithmetic.accumulation",)
+    caught_by = ("arithmetic.accumulation", "arithmetic.any-cut")
 
     def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
         first = batch.micro_batches[0]
@@ -25,7 +25,7 @@ class AveragesMicroBatches(AccelerateBackend):
 class CarriesDropout(AccelerateBackend):
     """Dropout continues from wherever the generator is."""
 
-    caught_by = ("arithmetic.dropout-repeats", "resume.bit-exact")
+    caught_by = ("arithmetic.dropout-repeats", "resume.bit-exact", "resume.any-step")
 
     def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
         parts = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import multiprocess  # type: ignore[import-untyped]
@@ -32,10 +33,10 @@ def with_facts(**changes: Callable[[Any], Any]) -> Callable[[Tokens], Tokens]:
 strips_prefix = planted(TOKENS, caught_by=("files.prefix",))(
     with_facts(prefix=str.strip)
 )
-forgets_the_end_token = planted(TOKENS, caught_by=("files.target-length",))(
+forgets_the_end_token = planted(TOKENS, caught_by=("truncation.target",))(
     with_facts(target_length=lambda length: length + 1)
 )
-counts_words = planted(TOKENS, caught_by=("files.source-length",))(
+counts_words = planted(TOKENS, caught_by=("truncation.source",))(
     with_facts(source_length=lambda length: max(length, 30))
 )
 reads_other_tokens = planted(TOKENS, caught_by=("trace.rows",), of=T5)(
@@ -70,7 +71,7 @@ def each_worker_drops_a_row(sound: Tokens) -> Tokens:
     return tokens
 
 
-@planted("datasets.load_dataset", caught_by=("files.accepted",))
+@planted("datasets.load_dataset", caught_by=("files.accepted", "files.any-text"))
 def reads_na_as_nothing(sound: Callable[..., Any]) -> Callable[..., Any]:
     """Takes the text NA for a missing one, as pandas does if not told."""
 
@@ -97,7 +98,7 @@ def knows_its_columns(sound: Callable[..., Any]) -> Callable[..., Any]:
 
 @planted(
     "reference_trainers.data.columns.columns_of",
-    caught_by=("files.named-columns", "input.missing-column"),
+    caught_by=("files.named-columns", "files.any-columns", "input.missing-column"),
 )
 def ignores_the_names(sound: Callable[..., Any]) -> Callable[..., Any]:
     """Takes the first two columns, whatever it is told."""
@@ -108,7 +109,10 @@ def ignores_the_names(sound: Callable[..., Any]) -> Callable[..., Any]:
     return columns
 
 
-@planted("reference_trainers.data.rows.wanted_splits", caught_by=("files.max-samples",))
+@planted(
+    "reference_trainers.data.rows.wanted_splits",
+    caught_by=("truncation.samples", "truncation.any-samples"),
+)
 def reads_all_rows(sound: Callable[..., Any]) -> Callable[..., Any]:
     """Accepts max_*_samples and ignores it."""
     return lambda spec: (replace(split, limit=None) for split in sound(spec))
@@ -129,14 +133,14 @@ def reads_backwards(sound: Callable[..., Any]) -> Callable[..., Any]:
 
 @planted(
     "reference_trainers.spec.TrainingSpec.longest_generation",
-    caught_by=("files.evaluation-length",),
+    caught_by=("truncation.evaluation",),
 )
 def judges_by_the_training_length(sound: property) -> property:
     """Accepts val_max_target_length and ignores it."""
     return property(lambda spec: spec.max_target_length)
 
 
-@planted("reference_trainers.data.rows.tokenized", caught_by=("files.training-length",))
+@planted("reference_trainers.data.rows.tokenized", caught_by=("truncation.training",))
 def trains_by_the_evaluation_length(sound: Callable[..., Any]) -> Callable[..., Any]:
     """Cuts the summaries that it trains on by val_max_target_length."""
 
@@ -157,7 +161,36 @@ def reads_the_padding(sound: Callable[..., Any]) -> Callable[..., Any]:
     return padded
 
 
+@planted("reference_trainers.data.batches.padded", caught_by=("arithmetic.row-order",))
+def repeats_a_text(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives the last row of a batch the text of the first."""
+
+    def padded(*rows: Any, **lengths: Any) -> Any:
+        arrays = sound(*rows, **lengths)
+        arrays.input_ids[-1] = arrays.input_ids[0]
+        return arrays
+
+    return padded
+
+
 @planted("reference_trainers.data.rows.csv_error", caught_by=("input.bad-file",))
 def forgets_the_line(sound: Callable[..., Any]) -> Callable[..., Any]:
     """Says which file is bad, and not where."""
     return lambda path, error: InputError(f"{path}: cannot be read.")
+
+
+@planted("datasets.load_dataset", caught_by=("files.any-shards",))
+def reads_as_they_were_made(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Takes the files of a split from the oldest to the newest."""
+
+    def load(name: str, *rest: Any, **options: Any) -> Any:
+        if not Path(name).is_dir():
+            return sound(name, *rest, **options)
+        made: dict[str, list[str]] = {}
+        for file in sorted(Path(name).iterdir(), key=lambda file: file.stat().st_mtime):
+            made.setdefault(file.name.partition("-")[0].split(".")[0], []).append(
+                str(file)
+            )
+        return sound("json", data_files=made, **options)
+
+    return load

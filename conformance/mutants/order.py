@@ -20,7 +20,13 @@ def every_epoch_alike(sound: Rows) -> Rows:
 
 
 @planted(
-    ROWS_AT, caught_by=("order.few-rows", "order.last-batch", "order.short-last-group")
+    ROWS_AT,
+    caught_by=(
+        "order.few-rows",
+        "order.last-batch",
+        "order.short-last-group",
+        "order.any-epochs",
+    ),
 )
 def fills_up(sound: Rows) -> Rows:
     """Fills a short batch up with its own rows, as DistributedSampler does."""
@@ -47,6 +53,18 @@ def drops_the_last_batch(sound: Callable[..., int]) -> Callable[..., int]:
 def begins_at_step_one(sound: Callable[..., float]) -> Callable[..., float]:
     """Has the rate of each step one step early."""
     return lambda step, *schedule: sound(step + 1, *schedule)
+
+
+@planted(
+    "reference_trainers.data.batches.global_batch", caught_by=("order.longer-run",)
+)
+def spreads_its_rows(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Begins further along in a longer run."""
+
+    def global_batch(rows: Any, plan: Any, step: int) -> Any:
+        return sound(rows, plan, step + plan.total_steps - 1)
+
+    return global_batch
 
 
 @planted("reference_trainers.data.batches.global_batch", caught_by=("resume.time",))

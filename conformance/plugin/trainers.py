@@ -14,6 +14,7 @@ import pytest
 
 from conformance import workers
 from conformance.law import Law, law_of
+from conformance.laws import properties
 from conformance.profiles import PROFILES, Profile
 from conformance.runs import Inputs, MakeRuns, Runs, build_inputs
 from conformance.subject import Subject
@@ -66,6 +67,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a run that takes longer is ended; default: %(default)s",
     )
     group.addoption(
+        "--examples",
+        type=int,
+        default=properties.EXAMPLES,
+        metavar="N",
+        help="examples that a law for any input draws; default: %(default)s",
+    )
+    group.addoption(
         "--shuffle",
         type=int,
         metavar="SEED",
@@ -76,6 +84,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUNS] = {}
     workers.LIMIT = config.getoption("--run-timeout")
+    properties.EXAMPLES = config.getoption("--examples")
+    properties.SEEDED = config.getoption("--hypothesis-seed") is None
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -2,58 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import random
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoTokenizer
+from hypothesis import strategies as st
 
 from conformance.differences import assert_same_steps
 from conformance.law import law
+from conformance.laws.data.reading import (
+    SPLITS,
+    assert_same_rows,
+    assert_two_alike,
+    plain,
+    read,
+    read_two,
+    split,
+)
+from conformance.laws.properties import for_all
+from conformance.laws.properties import rows as any_rows
 from conformance.profiles import ALL
-from conformance.runs import Finished, Runs
+from conformance.runs import Runs
 from conformance.tolerances import RECUT, allowed
 from fixtures.custom_files import GOOD_FILES, ROWS, rows, unusual_rows
-from fixtures.write import write_csv, write_jsonl
-from reference_trainers import SplitReport
-
-# Evaluation alone, in one batch: what a run reads shows without training
-READ: dict[str, Any] = {
-    "do_train": False,
-    "do_eval": True,
-    "per_device_eval_batch_size": 16,
-    "max_eval_samples": None,
-}
-
-
-@pytest.fixture(scope="session")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for files that runs read; session-wide, as runs are remembered."""
-    return tmp_path_factory.mktemp("custom_files")
-
-
-def read(run: Runs, file: Path | None, **flags: Any) -> Finished:
-    if file is not None:
-        flags["validation_file"] = str(file)
-    return run(**{**READ, **flags})
-
-
-def split(made: Finished, name: str = "validation") -> SplitReport:
-    return made.report.splits[name]
-
-
-def plain(run: Runs, files: Path, **flags: Any) -> Finished:
-    """A run over the usual rows, as JSON Lines."""
-    return read(run, GOOD_FILES["plain.jsonl"].write_in(files), **flags)
-
-
-def assert_same_rows(made: Finished, expected: Finished) -> None:
-    """Both read the same tokens, in the same order."""
-    assert split(made).digest == split(expected).digest, (
-        f"{split(made).source} reads as other tokens than {split(expected).source}"
-    )
-    assert split(made).rows == split(expected).rows
-    assert made.report.metrics["eval_loss"] == expected.report.metrics["eval_loss"]
+from fixtures.texts import ragged_rows
+from fixtures.write import write_csv, write_jsonl, write_text
 
 
 def pairs() -> list[tuple[str, ...]]:
@@ -127,36 +104,6 @@ def test_order_of_named_columns_does_not_matter(run: Runs, files: Path) -> None:
         assert_same_rows(read(run, file, **names), plain(run, files))
 
 
-SPLITS = {
-    "train": ("do_train", "max_train_samples", "train_file"),
-    "validation": ("do_eval", "max_eval_samples", "validation_file"),
-    "test": ("do_predict", "max_predict_samples", "test_file"),
-}
-
-
-@law("files.max-samples", profiles=ALL)
-@pytest.mark.parametrize("name", SPLITS)
-def test_max_samples_takes_the_first_rows(run: Runs, files: Path, name: str) -> None:
-    """max_*_samples takes the first min(n, rows) rows, before any is dropped."""
-    action, limit, flag = SPLITS[name]
-    file = GOOD_FILES["gaps.jsonl"].write_in(files)
-    lines = file.read_text("utf-8").splitlines(True)
-
-    def of(file: Path, most: int | None) -> SplitReport:
-        flags: dict[str, Any] = {"do_train": False, action: True, "max_steps": 1}
-        made = run(**{**flags, limit: most, flag: str(file)})
-        return split(made, name)
-
-    first = files / "first_five.jsonl"
-    first.write_text("".join(lines[:5]), encoding="utf-8")
-    cut, expected = of(file, 5), of(first, None)
-    # A good row and a bad one take turns: five rows hold three usable ones
-    assert (cut.rows, cut.dropped) == (3, 2), "rows were dropped before the cut"
-    assert cut.digest == expected.digest, "these are not the first rows"
-    more, whole = of(file, 1000), of(file, None)
-    assert (more.rows, more.digest) == (ROWS, whole.digest)
-
-
 @law("files.dataset-folder", profiles=ALL)
 def test_a_dataset_folder_is_a_dataset(run: Runs, files: Path) -> None:
     """A local folder of split files is what --dataset_name NAME reads."""
@@ -185,64 +132,6 @@ def test_prefix_is_put_before_every_text(run: Runs, files: Path) -> None:
     assert split(made).digest != split(plain(run, files)).digest
 
 
-def summary_tokens(run: Runs, most: int) -> list[int]:
-    tokenizer = AutoTokenizer.from_pretrained(run.inputs.model)
-    tokens = tokenizer([row["summary"] for row in rows()])["input_ids"]
-    return [min(len(row), most) for row in tokens]
-
-
-@law("files.target-length", profiles=ALL)
-@pytest.mark.parametrize("most", [3, 128])
-def test_summaries_are_truncated(run: Runs, files: Path, most: int) -> None:
-    """max_target_length counts the tokens of a summary, its end token included."""
-    file = GOOD_FILES["plain.jsonl"].write_in(files)
-    made = run(
-        train_file=str(file),
-        max_target_length=most,
-        per_device_train_batch_size=ROWS,
-        max_steps=1,
-        max_train_samples=None,
-    )
-    lengths = summary_tokens(run, most)
-    assert made.steps[0].target_tokens == sum(lengths)
-
-
-@law("files.source-length", profiles=ALL)
-def test_sources_are_truncated(run: Runs, files: Path) -> None:
-    """max_source_length cuts longer texts, and leaves those that fit as they are."""
-    tokenizer = AutoTokenizer.from_pretrained(run.inputs.model)
-    lengths = [len(tokenizer(row["text"])["input_ids"]) for row in rows()]
-    longest = plain(run, files, max_source_length=1024)
-    fits = plain(run, files, max_source_length=max(lengths))
-    cut = plain(run, files, max_source_length=max(lengths) - 1)
-    assert_same_rows(fits, longest)
-    assert split(cut).digest != split(longest).digest, "nothing was cut"
-    one = {"max_source_length": 1, "source_prefix": "another "}
-    # Of one token, the end of the text is all that is left: all texts are the same
-    assert (
-        split(plain(run, files, **one)).digest
-        == split(plain(run, files, max_source_length=1)).digest
-    )
-
-
-@law("files.evaluation-length", profiles=ALL)
-def test_evaluation_has_its_own_target_length(run: Runs, files: Path) -> None:
-    """val_max_target_length rules evaluation; without it max_target_length does."""
-    short = plain(run, files, max_target_length=4)
-    own = plain(run, files, max_target_length=128, val_max_target_length=4)
-    assert_same_rows(own, short)
-    assert split(own).digest != split(plain(run, files, max_target_length=128)).digest
-
-
-@law("files.training-length", profiles=ALL)
-def test_training_ignores_the_evaluation_length(run: Runs, files: Path) -> None:
-    """val_max_target_length changes no row that is trained on."""
-    flags = {"max_steps": 1, "max_train_samples": 8}
-    without, having = run(**flags), run(val_max_target_length=2, **flags)
-    assert split(without, "train").digest == split(having, "train").digest
-    assert without.losses == having.losses
-
-
 @law("files.padding", profiles=ALL)
 def test_padding_to_the_longest_changes_nothing(run: Runs, files: Path) -> None:
     """pad_to_max_length changes the shape of a batch, and no number."""
@@ -263,3 +152,97 @@ def test_workers_do_not_change_the_rows(run: Runs, files: Path) -> None:
     flags = {"overwrite_cache": True}
     made = plain(run, files, preprocessing_num_workers=2, **flags)
     assert_same_rows(made, plain(run, files))
+
+
+# Any rows, in any dress
+
+
+def dressed(folder: Path, kind: str, rows: list[dict[str, Any]]) -> Path:
+    """The rows as a file of this kind, named for what it holds."""
+    content = json.dumps(rows)
+    name = hashlib.sha256(content.encode()).hexdigest()[:16]
+    match kind:
+        case "csv":
+            return write_csv(folder / f"{name}.csv", rows)
+        case "jsonl":
+            return write_jsonl(folder / f"{name}.jsonl", rows)
+    return write_text(folder / f"{name}.json", content)
+
+
+@law("files.any-text", profiles=ALL)
+@for_all(rows=any_rows(), kind=st.sampled_from(["jsonl", "json"]))
+def test_any_text_is_the_same_in_every_format(
+    run: Runs, files: Path, rows: list[dict[str, Any]], kind: str
+) -> None:
+    """Any texts make the same tokens as CSV, as JSON Lines and as JSON."""
+    csv, other = dressed(files, "csv", rows), dressed(files, kind, rows)
+    made = read_two(run, csv, other)
+    assert split(made).rows == len(rows)
+    assert_two_alike(made, "look at quotes, line ends and values like NA")
+
+
+NAMES = st.sampled_from(["text", "dialogue", "Summary 2", "Zürich", "id", "a,b", '"'])
+
+
+@law("files.any-columns", profiles=ALL)
+@for_all(
+    rows=any_rows(),
+    names=st.lists(NAMES, min_size=3, max_size=5, unique=True),
+    turned=st.randoms(use_true_random=False),
+    kind=st.sampled_from(["csv", "jsonl", "json"]),
+)
+def test_other_columns_and_their_order_do_not_matter(
+    run: Runs,
+    files: Path,
+    rows: list[dict[str, Any]],
+    names: list[str],
+    turned: random.Random,
+    kind: str,
+) -> None:
+    """Columns by any name, in any order and among others are the same rows."""
+    text, summary, other, *others = names
+    order = [other, *turned.sample([text, summary, *others], len(names) - 1)]
+    wide = [
+        {**dict.fromkeys(names, "x"), text: row["text"], summary: row["summary"]}
+        for row in rows
+    ]
+    mixed = [{name: row[name] for name in order} for row in wide]
+    alone = [{text: row[text], summary: row[summary]} for row in wide]
+    made = read_two(
+        run,
+        dressed(files, kind, mixed),
+        dressed(files, "jsonl", alone),
+        text_column=text,
+        summary_column=summary,
+    )
+    assert_two_alike(made, f"columns {order}, of which {names[:2]} are asked for")
+
+
+@law("files.any-shards", profiles=ALL)
+@for_all(
+    sizes=st.lists(st.integers(1, 3), min_size=4, max_size=5),
+    turned=st.randoms(use_true_random=False),
+)
+def test_files_of_a_folder_are_read_by_name(
+    run: Runs, files: Path, sizes: list[int], turned: random.Random
+) -> None:
+    """The files of a split are read in the order of their names."""
+    rows = ragged_rows(sum(sizes), seed=7)
+    ends = list(accumulate(sizes))
+    parts = [rows[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    folder = files / f"shards_{'_'.join(map(str, sizes))}_{turned.random()}"
+    for number in turned.sample(range(len(parts)), len(parts)):
+        write_jsonl(folder / f"train-{number:05}.jsonl", parts[number])
+    write_jsonl(folder / "validation.jsonl", rows)
+    made = run(
+        train_file=None,
+        validation_file=None,
+        test_file=None,
+        dataset_name=str(folder),
+        do_eval=True,
+        max_steps=1,
+        max_train_samples=None,
+        max_eval_samples=None,
+    )
+    assert split(made, "train").rows == len(rows)
+    assert split(made, "train").digest == split(made).digest, "another order of files"

@@ -1,6 +1,6 @@
 """Laws of a run that is killed or asked to stop: nothing is lost, nothing differs.
 
-    pytest conformance/laws/test_kills.py --kills 20 -s
+    pytest conformance/laws/life/test_kills.py --kills 20 -s
 
 kills each trainer 20 times, at random instants and inside its writes.
 """

@@ -1,18 +1,21 @@
-"""Laws of one update and of the order of rows."""
+"""Laws of what one update does."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from conformance.differences import assert_same_steps
 from conformance.law import law
+from conformance.laws.properties import for_all
 from conformance.profiles import ALL, EXACT, FLOAT
 from conformance.runs import Runs
 from conformance.tolerances import RECUT
-from reference_trainers import learning_rate, rows_at, total_steps
+from fixtures.texts import ragged_rows
+from fixtures.write import write_jsonl
+from reference_trainers import learning_rate, total_steps
 
 CUTS = ({"size": 2, "accumulation": 4}, {"size": 4, "accumulation": 2})
 
@@ -34,39 +37,6 @@ def test_accumulation_is_one_big_batch(
     assert_same_steps(parts.steps, whole.steps, RECUT, run.profile.precision)
 
 
-@law("order.seed-and-epoch", profiles=ALL)
-def test_order_depends_on_seed_and_epoch_alone(run: Runs) -> None:
-    """An epoch is a permutation by (seed, epoch) alone, cut into global batches."""
-    made = run(num_train_epochs=2.0, max_steps=-1, max_train_samples=10, seed=7)
-    expected = [
-        rows_at(7, epoch, 10, np.arange(first, min(first + 4, 10))).tolist()
-        for epoch in range(2)
-        for first in range(0, 10, 4)
-    ]
-    assert made.row_ids == expected
-
-
-@law("order.last-batch", profiles=ALL)
-def test_last_partial_batch_is_kept(run: Runs) -> None:
-    """Every row is trained on once an epoch, those of a short last batch too."""
-    made = run(num_train_epochs=1.0, max_steps=-1, max_train_samples=10)
-    assert sorted(row for step in made.row_ids for row in step) == list(range(10))
-    assert [len(step) for step in made.row_ids] == [4, 4, 2]
-
-
-@law("order.short-last-group", profiles=ALL)
-def test_short_last_group_is_an_update(run: Runs) -> None:
-    """Micro-batches left over at the end of an epoch make an update of their own."""
-    made = run(
-        num_train_epochs=1.0,
-        max_steps=-1,
-        max_train_samples=7,
-        per_device_train_batch_size=2,
-        gradient_accumulation_steps=3,
-    )
-    assert [len(step) for step in made.row_ids] == [6, 1]
-
-
 @law("arithmetic.schedule", profiles=ALL)
 @pytest.mark.parametrize("epochs", [1.0, 2.5])
 def test_steps_and_learning_rates_follow_the_schedule(run: Runs, epochs: float) -> None:
@@ -81,13 +51,6 @@ def test_steps_and_learning_rates_follow_the_schedule(run: Runs, epochs: float) 
     steps = total_steps(10, 4, epochs, -1)
     expected = [learning_rate(step, 1e-3, "cosine", 2, steps) for step in range(steps)]
     assert [step.learning_rate for step in made.steps] == pytest.approx(expected)
-
-
-@law("order.few-rows", profiles=ALL)
-def test_fewer_rows_than_a_batch_are_one_step_an_epoch(run: Runs) -> None:
-    """With fewer rows than the global batch, an epoch is one step of all rows."""
-    made = run(num_train_epochs=2.0, max_steps=-1, max_train_samples=3)
-    assert [sorted(step) for step in made.row_ids] == [[0, 1, 2], [0, 1, 2]]
 
 
 @law("arithmetic.clipping", profiles=FLOAT)
@@ -124,3 +87,51 @@ def test_training_learns(run: Runs) -> None:
     """The loss falls by a third within forty steps on a handful of rows."""
     made = run(max_train_samples=8, max_steps=40, learning_rate=1e-2)
     assert made.losses[-1] < made.losses[0] * 2 / 3
+
+
+@law("arithmetic.any-cut", profiles=ALL)
+@for_all(
+    size=st.just(4) | st.integers(1, 4),
+    accumulation=st.just(2) | st.integers(1, 4),
+    rows=st.just(11) | st.integers(4, 20),
+    smoothing=st.sampled_from([0.0, 0.1]),
+)
+def test_any_cut_of_a_batch_is_one_update(
+    run: Runs, size: int, accumulation: int, rows: int, smoothing: float
+) -> None:
+    """M micro-batches of N rows, and N of M, make the same updates."""
+    flags: dict[str, Any] = {
+        "max_train_samples": rows,
+        "max_steps": 3,
+        "label_smoothing_factor": smoothing,
+    }
+    made, turned = (
+        run(per_device_train_batch_size=m, gradient_accumulation_steps=n, **flags)
+        for m, n in ((size, accumulation), (accumulation, size))
+    )
+    assert_same_steps(turned.steps, made.steps, RECUT, run.profile.precision)
+
+
+@law("arithmetic.row-order", profiles=ALL)
+@for_all(turned=st.permutations(range(6)), size=st.sampled_from([2, 3, 6]))
+def test_rows_of_an_update_may_stand_in_any_order(
+    run: Runs, turned: list[int], size: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Rows of one update may stand in any order in their file, and in its parts."""
+    rows = ragged_rows(6, seed=9)
+    top = tmp_path_factory.getbasetemp() / "row_order"
+    flags: dict[str, Any] = {"max_steps": 3, "max_train_samples": None}
+    whole = run(
+        train_file=str(write_jsonl(top / "rows.jsonl", rows)),
+        per_device_train_batch_size=6,
+        **flags,
+    )
+    name = f"{''.join(map(str, turned))}.jsonl"
+    made = run(
+        train_file=str(write_jsonl(top / name, [rows[row] for row in turned])),
+        per_device_train_batch_size=size,
+        gradient_accumulation_steps=6 // size,
+        **flags,
+    )
+    numbers = ("learning_rate", "target_tokens", "loss", "grad_norm")
+    assert_same_steps(made.steps, whole.steps, RECUT, run.profile.precision, numbers)

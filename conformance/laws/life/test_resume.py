@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import strategies as st
 
 from conformance.law import law
+from conformance.laws.properties import SHAPES, for_all
 from conformance.laws.resuming import (
     STEPS,
     WEIGHTS,
@@ -37,6 +39,29 @@ def test_resumed_run_is_the_uninterrupted_run(
     """k steps, a resume and the rest are bit for bit the run without a stop."""
     source = f"{whole.folder}/checkpoint-{step}/"  # a trailing slash is fine
     made = run(**flags(run) | {"save_steps": STEPS}, resume_from_checkpoint=source)
+    assert_resumed(made, whole, step)
+
+
+@law("resume.any-step", profiles=EXACT)
+@for_all(
+    **SHAPES,
+    steps=st.just(4) | st.integers(2, 6),
+    done=st.just(3) | st.integers(1, 5),
+)
+def test_any_run_is_resumed_at_any_step(
+    run: Runs, rows: int, size: int, accumulation: int, steps: int, done: int
+) -> None:
+    """Of any rows and batch, a resume at any step is bit for bit the run without."""
+    changed: dict[str, Any] = flags(run) | {
+        "max_train_samples": rows,
+        "per_device_train_batch_size": size,
+        "gradient_accumulation_steps": accumulation,
+        "max_steps": steps,
+    }
+    whole = run(**changed)
+    step = min(done, steps - 1)
+    source = str(whole.folder / f"checkpoint-{step}")
+    made = run(**changed | {"save_steps": steps}, resume_from_checkpoint=source)
     assert_resumed(made, whole, step)
 
 
@@ -205,8 +230,9 @@ def seconds(run: Runs, source: Path, step: int, folder: Path) -> float:
         max_steps=step + 1,
         overwrite_output_dir=True,
     )
-    assert [record.step for record in made.steps] == [step]
-    return time.perf_counter() - started
+    took = time.perf_counter() - started
+    assert (made.report.resumed_at, made.steps[-1].step) == (step, step)
+    return took
 
 
 @law("resume.time", profiles=CPU, is_long=True)

@@ -1,0 +1,1 @@
+"""Which rows and tokens make up which update."""
