@@ -73,6 +73,37 @@ def helps_little(sound: Callable[..., str]) -> Callable[..., str]:
     return lambda parser: parser.format_usage()
 
 
+@command("reference_trainers.cli._texts", caught_by=("flags.any-order",))
+def stops_reading(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Reads no flag behind --max_steps."""
+
+    def texts(arguments: list[str], program: str | None) -> Any:
+        for at, argument in enumerate(arguments):
+            if argument.startswith("--max_steps="):
+                return sound(arguments[: at + 1], program)
+        return sound(arguments, program)
+
+    return texts
+
+
+@command("reference_trainers.cli.flags_of_file", caught_by=("flags.spec-file",))
+def forgets_the_seed(sound: Callable[..., list[str]]) -> Callable[..., list[str]]:
+    """Knows no seed in a spec file."""
+    return lambda path: [flag for flag in sound(path) if not flag.startswith("--seed")]
+
+
+@command("reference_trainers.cli._with_underscores", caught_by=("flags.defaults",))
+def takes_a_switch_for_on(sound: Callable[[str], str]) -> Callable[[str], str]:
+    """Takes a switch that is named for one that is on, whatever its value."""
+    return lambda argument: sound(argument.removesuffix("=False"))
+
+
+@command("reference_trainers.cli._with_underscores", caught_by=("flags.other-names",))
+def confuses_two_names(sound: Callable[[str], str]) -> Callable[[str], str]:
+    """Takes the old name of one limit for another's."""
+    return lambda argument: sound(argument.replace("max_val_", "max_train_"))
+
+
 if __name__ == "__main__":
     name, *arguments = sys.argv[1:]
     sys.exit(vars()[name].run(arguments))

@@ -150,7 +150,10 @@ def trains_by_the_evaluation_length(sound: Callable[..., Any]) -> Callable[..., 
     return tokenized
 
 
-@planted("reference_trainers.data.batches.padded", caught_by=("files.padding",))
+@planted(
+    "reference_trainers.data.batches.padded",
+    caught_by=("files.padding", "generation.batch"),
+)
 def reads_the_padding(sound: Callable[..., Any]) -> Callable[..., Any]:
     """Attends to the padding as to a text."""
 

@@ -139,3 +139,50 @@ def skips_the_last_evaluation(sound: Callable[..., bool]) -> Callable[..., bool]
         return sound(plan, step) and (step + 1) % plan.eval_steps == 0
 
     return evaluates_after
+
+
+@planted(WRITE_RESULTS, caught_by=("results.encoding",))
+def writes_infinity(sound: Writes) -> Writes:
+    """Has a number that is none of JSON's."""
+
+    def write_results(stage: Path, report: RunReport) -> None:
+        sound(stage, report)
+        with (stage / "trainer_state.json").open("w", encoding="utf-8") as file:
+            file.write('{"log_history": [], "best_metric": Infinity}\n')
+
+    return write_results
+
+
+@planted("reference_trainers.report.record.mean_loss", caught_by=("results.log",))
+def logs_the_last(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Logs the loss of the last step for the mean of them all."""
+    return lambda steps: sound(steps[-1:])
+
+
+@planted(
+    "reference_trainers.report.record.Record.log_to_tensorboard",
+    caught_by=("results.events",),
+)
+def opens_no_board(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Accepts report_to and ignores it."""
+    return lambda record, folder: None
+
+
+@planted(
+    "reference_trainers.models.source.ModelSource.save_settings",
+    caught_by=("results.checkpoint",),
+)
+def saves_weights_alone(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Leaves config and tokenizer out of a checkpoint."""
+
+    def save_settings(source: Any, folder: Path) -> None:
+        if "checkpoint-" not in folder.name:
+            sound(source, folder)
+
+    return save_settings
+
+
+@planted("reference_trainers.report.card.results", caught_by=("results.card",))
+def writes_a_card_without_results(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Its card is that of a model that was never judged."""
+    return lambda spec, report: iter(())

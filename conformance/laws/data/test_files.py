@@ -121,6 +121,29 @@ def test_a_dataset_folder_is_a_dataset(run: Runs, files: Path) -> None:
     assert_same_rows(made, plain(run, files))
 
 
+@law("files.configuration", profiles=ALL)
+def test_a_configuration_names_its_files(run: Runs, files: Path) -> None:
+    """dataset_config_name chooses among the configurations of a dataset's card."""
+    folder = files / "configured"
+    configs = []
+    for name, some in (("first", rows()[:5]), ("second", rows())):
+        write_jsonl(folder / name / "validation.jsonl", some)
+        data_files = [{"split": "validation", "path": f"{name}/validation.jsonl"}]
+        configs.append({"config_name": name, "data_files": data_files})
+    card = f"---\n{json.dumps({'configs': configs})}\n---\n"
+    write_text(folder / "README.md", card)
+    nothing: dict[str, Any] = {"validation_file": None, "train_file": None}
+    made = read(
+        run,
+        None,
+        **nothing,
+        test_file=None,
+        dataset_name=str(folder),
+        dataset_config_name="second",
+    )
+    assert_same_rows(made, plain(run, files))
+
+
 @law("files.prefix", profiles=ALL)
 def test_prefix_is_put_before_every_text(run: Runs, files: Path) -> None:
     """source_prefix makes the tokens of the prefix and the text as one string."""

@@ -11,16 +11,20 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from safetensors.numpy import load_file
 
 from conformance.law import law
 from conformance.profiles import CPU
 from conformance.runs import Runs
 from conformance.workers import environment_of
 from fixtures.hub import COMMIT, FAILING, Fault, Hub
-from reference_trainers import InputError, RunReport
+from fixtures.hub.seed import contents
+from reference_trainers import InputError, RunReport, flags_of_dict
 
+MODULE = (sys.executable, "-m", "reference_trainers")
 FAULTS = FAILING | {"answer-lost": Fault(COMMIT, answer_lost=True)}
 
 
@@ -115,3 +119,60 @@ def test_what_the_hub_would_refuse_is_refused_first(
     with pytest.raises(InputError, match="other is not yours"):
         run.into(folder, push_to_hub=True, hub_model_id="other/theirs")
     assert not folder.exists()
+
+
+@law("hub.named", profiles=CPU)
+def test_a_push_goes_where_the_flags_say(run: Runs, hub: Hub, tmp_path: Path) -> None:
+    """The repository has the name and the privacy asked for, by either flag."""
+    flags: dict[str, Any] = {"push_to_hub": True, "hub_strategy": "end", "max_steps": 1}
+    run.into(
+        tmp_path / "one", hub_model_id="user/named", hub_private_repo=True, **flags
+    )
+    run.into(tmp_path / "two", push_to_hub_model_id="short", **flags)
+    for name, is_private in (("user/named", True), ("user/short", False)):
+        assert titles(hub, name) == ["End of training"]
+        repository = hub.store.find("models", name)
+        assert repository is not None
+        assert repository.rights()["private"] is is_private, name
+
+
+@law("hub.token", profiles=CPU)
+def test_a_token_that_is_given_is_used(
+    run: Runs, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a token of the machine's own, hub_token pushes; no file shows it."""
+    monkeypatch.delenv("HF_TOKEN")
+    flags: dict[str, Any] = {"push_to_hub": True, "hub_strategy": "end", "max_steps": 1}
+    made = run.into(tmp_path / "mine", hub_token="hf_writes", **flags)
+    assert titles(hub, "user/mine") == ["End of training"]
+    for name in made.files:
+        assert b"hf_writes" not in (made.folder / name).read_bytes(), name
+
+
+@law("hub.reads", profiles=CPU)
+def test_a_model_is_read_as_the_flags_say(run: Runs, hub: Hub, tmp_path: Path) -> None:
+    """A private model is read at the revision asked for, by token, into cache_dir."""
+    repository = hub.store.create("models", "user/secret", private=True)
+    first = repository.commit("First", contents(run.inputs.model))
+    repository.commit("Second", contents(run.inputs.deep_model))
+    spec = run.spec(
+        model_name_or_path="user/secret",
+        model_revision=first.id,
+        cache_dir=str(tmp_path / "cache"),
+        output_dir=str(tmp_path / "output"),
+        max_steps=1,
+    )
+    start = run.subject.command or (*MODULE, "--trainer", run.subject.text)
+    environment = environment_of(run.profile)
+    environment.pop("HF_TOKEN")
+    ended = subprocess.run(
+        [*start, *flags_of_dict(spec.as_dict()), "--token=hf_writes"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    found = load_file(tmp_path / "output" / "model.safetensors").keys()
+    wanted = load_file(run.inputs.model / "model.safetensors").keys()
+    assert found == wanted, "another revision is read"
+    assert [*(tmp_path / "cache").rglob("*secret*")], "it lies elsewhere"
