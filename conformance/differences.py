@@ -47,8 +47,8 @@ LEADS = {
     ),
     "grad_norm": Lead(
         "arithmetic",
-        "losses agree: look at what the gradient is divided by, and whether the norm "
-        "is taken before it is clipped",
+        "losses agree: look at what the gradient is divided by, at whether the norm is "
+        "taken before clipping, and at the update before",
     ),
     "weights": Lead(
         "arithmetic",
