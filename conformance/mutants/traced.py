@@ -64,6 +64,8 @@ class SparesTheHead(AccelerateBackend):
     @classmethod
     def load(cls, spec: TrainingSpec, source: ModelSource) -> Self:
         loaded = super().load(spec, source)
+        if not spec.weight_decay:  # all are in one group
+            return loaded
         head = loaded.model.get_output_embeddings().weight
         decaying, others = loaded.adamw.param_groups
         decaying["params"] = [it for it in decaying["params"] if it is not head]
