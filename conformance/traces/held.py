@@ -45,6 +45,16 @@ def assert_same_as_traced(
     raise AssertionError("; ".join(told))
 
 
+def envelope_used(made: Finished, trace: Trace) -> float:
+    """How far a run within the envelope comes, as a part of what is allowed."""
+    return max(
+        abs(getattr(found, quantity) / getattr(wanted, quantity) - 1)
+        / trace.float32_envelope.at(wanted.step)[quantity].relative
+        for found, wanted in zip(made.steps, trace.steps, strict=True)
+        for quantity in ("loss", "grad_norm")
+    )
+
+
 def assert_same_weights(
     made: Finished, trace: Trace, updates: int, allowed: Tolerance
 ) -> None:
