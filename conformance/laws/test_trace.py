@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 
 from conformance.differences import Difference
 from conformance.law import law
-from conformance.profiles import FLOAT32, FLOAT64
+from conformance.profiles import CPU, FLOAT64
 from conformance.runs import Finished, MakeRuns, Runs
 from conformance.tolerances import SHORT, allowed
 from conformance.traces.held import (
@@ -48,7 +48,7 @@ def test_steps_are_those_of_the_trace(run: Runs, made: Finished, trace: Trace) -
     assert_same_as_traced(made, trace, lambda step: tolerances)
 
 
-@law("trace.float32", profiles=FLOAT32)
+@law("trace.float32", profiles=CPU)
 def test_float32_stays_within_the_envelope(made: Finished, trace: Trace) -> None:
     """In float32 every step is as near to the trace as rounding alone allows."""
     assert_same_as_traced(made, trace, trace.float32_envelope.at)
