@@ -75,8 +75,14 @@ def _parser() -> argparse.ArgumentParser:
     catalogue = "list every law, by chapter, as docs/laws.md has them"
     commands.add_parser("laws", help=catalogue, description=catalogue)
     compare.add_argument("--note", help="a paragraph to show on the page")
-    record = commands.add_parser("record", help="record the float64 trace anew")
-    record.add_argument("path", type=Path, help="fixtures/traces/float64.json")
+    record = commands.add_parser("record", help="record float64 traces anew")
+    record.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="TRACE.json",
+        help="such as fixtures/traces/recipe.json: a trace goes by its file's name",
+    )
     _add_report(commands)
     fuzz.add_to(commands)
     return parser
@@ -139,9 +145,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         if ours.command == "record":
-            from conformance import trace
+            from conformance.traces.record import record
 
-            trace.record(ours.path)
+            record(ours.paths)
             return 0
         if ours.command == "profiles":
             print_profiles()

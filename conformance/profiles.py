@@ -161,7 +161,7 @@ PROFILES = {
 # Sets of profiles that a law may name; the first is the one it is run on by default.
 ALL = ("cpu", "cpu-float64", "cpu-bf16", "cpu-fp16", "cpu-x2")
 EXACT = ALL  # where the same run twice is the same bits
-FLOAT64 = ("cpu-float64",)  # the recorded trace is of float64
+FLOAT64 = ("cpu-float64",)  # the recorded traces are of float64
 FLOAT = ("cpu", "cpu-float64", "cpu-x2")  # where a small change of a loss shows
 # Between a trainer there and the oracle on a CPU
 HARDWARE = (*ALL, "gpu", "gpu-bf16", "gpu-fp16", "tpu")

@@ -55,6 +55,8 @@ class Inputs:
     """The same with dropout."""
     deep_model: Path
     """Without dropout; two layers in the encoder, one in the decoder."""
+    gated_model: Path
+    """The first as T5 v1.1 has it: gated GELU, and a head of its own."""
     rows: Path
     """JSON Lines of ragged lengths: `text` and `summary`."""
 
@@ -71,10 +73,12 @@ def build_inputs(top: Path) -> Inputs:
     """The same bytes every time."""
     # One layer a side: what frameworks compile anew for each run is half as long
     shallow: dict[str, Any] = {"num_layers": 1, "num_decoder_layers": 1}
+    v1_1: dict[str, Any] = {"gated": True, "tied": False}
     return Inputs(
         model=tiny_t5(top / "model", dropout_rate=0.0, **shallow),
         dropout_model=tiny_t5(top / "dropout_model", dropout_rate=0.1, **shallow),
         deep_model=tiny_t5(top / "deep_model", dropout_rate=0.0, num_decoder_layers=1),
+        gated_model=tiny_t5(top / "gated_model", dropout_rate=0.0, **v1_1, **shallow),
         rows=write_jsonl(top / "rows.jsonl", ragged_rows(50, seed=3)),
     )
 

@@ -24,7 +24,7 @@ from conformance.processes import running
 from conformance.profiles import DEVICES, FOUR, ONE_PROCESS, PROCESSES, TWO
 from conformance.runs import BATCH, Finished, MakeRuns, Runs
 from conformance.tolerances import RECUT, SHORT, allowed
-from conformance.trace import RECIPE
+from conformance.traces.recipes import RECIPE
 from conformance.workers import command_of, environment_of
 from reference_trainers import (
     ORACLE,

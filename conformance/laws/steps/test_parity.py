@@ -12,7 +12,7 @@ from conformance.law import law
 from conformance.profiles import CPU, HARDWARE
 from conformance.runs import MakeRuns, Runs
 from conformance.tolerances import SHORT, allowed
-from conformance.trace import RECIPE
+from conformance.traces.recipes import RECIPE
 from reference_trainers import ORACLE
 
 

@@ -1,0 +1,1 @@
+"""Recorded runs of transformers' T5: what a run must do where PyTorch is not."""
