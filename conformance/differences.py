@@ -55,7 +55,7 @@ LEADS = {
         "look at whether the optimizer has this parameter, at its decay, and at the "
         "moments",
     ),
-    "predictions": Lead("results", "the weights agree: look at the search"),
+    "predictions": Lead("generation", "the weights agree: look at the search"),
 }
 """Of each quantity that is compared."""
 

@@ -185,7 +185,12 @@ def prepare(spec: TrainingSpec, world: World) -> tf.distribute.Strategy:
     devices = devices or tf.config.list_logical_devices("CPU")
     if len(devices) == 1:
         return tf.distribute.get_strategy()
-    return tf.distribute.MirroredStrategy([device.name for device in devices])
+    return mirrored(tuple(device.name for device in devices))
+
+
+@cache  # a second one would begin its collectives by the numbers of the first
+def mirrored(devices: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
+    return tf.distribute.MirroredStrategy(devices)
 
 
 @cache  # a process connects to a TPU once
