@@ -33,8 +33,8 @@ REMOVING = ".results.removing-"
 SUPERSEDED = ".results.superseded-"
 _CHECKPOINT = re.compile(r"checkpoint-[0-9]+")
 _LEFTOVER = re.compile(
-    r"\.(?P<name>checkpoint-[0-9]+|results)"
-    r"\.(?P<doing>writing|replaced|deleting|publishing|removing|superseded)-[0-9a-z_]+"
+    r"\.(?:(?P<name>checkpoint-[0-9]+)\.(?P<moved>writing|replaced|deleting)"
+    r"|results\.(?P<staged>writing|publishing|removing|superseded))-[0-9a-z_]+"
 )
 
 
@@ -106,9 +106,9 @@ def sweep(folder: Path) -> None:
         leftover = _LEFTOVER.fullmatch(path.name)
         if leftover is None:
             continue
-        name, doing = folder / leftover["name"], leftover["doing"]
-        if doing == "replaced" and not name.exists():
-            path.rename(name)
+        doing = leftover["moved"] or leftover["staged"]
+        if doing == "replaced" and not (folder / leftover["name"]).exists():
+            path.rename(folder / leftover["name"])
         elif doing == "publishing":
             _finish_publishing(path, folder)
         elif doing == "removing":

@@ -64,6 +64,7 @@ def make(chance: Random, folder: Path, inputs: Inputs) -> Case:
     name = f"{chance.choice(NAMES)}{ending}{packing}"
     if chance.random() < 0.02:
         name = chance.choice(("rows.txt", "rows", ".csv", "rows.gz", "rows.CSV.GZ"))
+        packing = ".gz" if name.lower().endswith(".gz") else ""
     what, content, must_fail = chance.choice(MAKERS)(chance, ending)
     if isinstance(content, str):
         content = content.encode(errors="surrogatepass")

@@ -130,6 +130,9 @@ def _read_manifest(folder: Path) -> Manifest:
         manifest = None
     if manifest is None or manifest.as_json() != text:
         raise CheckpointError(folder, f"{MANIFEST} is damaged: its digest is wrong")
+    if manifest.updates < 0:
+        what = f"{MANIFEST} counts {manifest.updates} updates"
+        raise CheckpointError(folder, what)
     return manifest
 
 

@@ -85,7 +85,10 @@ def read_published(folder: Path) -> State:
     try:
         return State(parameters=load_file(folder / MODEL))
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{folder / MODEL}: cannot be read: {error}.") from error
+        raise InputError(
+            f"--output_dir {folder}: {MODEL} there cannot be read ({error}). Move it "
+            "away, or name another folder."
+        ) from error
 
 
 def read_past(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Imports no library, so that a wrong name is refused at once.
 
 from __future__ import annotations
 
+import os
 import os.path
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,7 +59,10 @@ def _at_home(file: str | None) -> str | None:
 
 
 def check_files(spec: TrainingSpec) -> None:
-    """Raises `InputError` for a split without a source, or with a missing file."""
+    """Raises `InputError` for a split without a source, or with a missing file, and
+    where no cache can be kept."""
+    if spec.cache_dir is not None:
+        check_cache(Path(os.path.expanduser(spec.cache_dir)))
     for split in wanted_splits(spec):
         if split.file is not None:
             format_of(Path(split.file), split.flag)
@@ -66,6 +70,18 @@ def check_files(spec: TrainingSpec) -> None:
             raise InputError(
                 f"{split.because}: give --{split.name}_file or --dataset_name."
             )
+
+
+def check_cache(folder: Path) -> None:
+    asked = f"--cache_dir {folder}"
+    if folder.parts and folder.parts[0].startswith("~"):
+        raise InputError(f"{asked}: there is no such user; write ./~ for a folder.")
+    with refusals_told(asked):
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        if not there.is_dir():
+            raise InputError(f"{asked}: {there} is a file, not a folder.")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise InputError(f"{asked}: {there} cannot be written.")
 
 
 def format_of(path: Path, flag: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+from transformers import logging as transformers_logging
 
 from reference_trainers.errors import InputError, sentence_of
 from reference_trainers.files import files_in
@@ -110,7 +111,13 @@ class ModelSource:
     def settings_names(self) -> set[str]:
         """The names of the files that `save_settings` writes."""
         with tempfile.TemporaryDirectory() as folder:
-            self.save_settings(Path(folder))
+            try:
+                self.save_settings(Path(folder))
+            except UnicodeEncodeError as error:  # half a character, which JSON can name
+                raise InputError(
+                    "--model_name_or_path: config.json or tokenizer_config.json holds "
+                    f"what no file can hold: {sentence_of(error)}"
+                ) from error
             return {*files_in(Path(folder))}
 
     def with_weights_of(self, folder: Path) -> ModelSource:
@@ -263,6 +270,7 @@ def _tokenizer(spec: TrainingSpec, folder: Path, flag: str) -> Any:
 
 
 def _read(auto_class: Any, folder: Path, flag: str, spec: TrainingSpec) -> Any:
+    transformers_logging.set_verbosity_error()  # what it warns of is refused, in words
     try:
         return auto_class.from_pretrained(
             folder, trust_remote_code=spec.trust_remote_code, local_files_only=True

@@ -118,7 +118,13 @@ def test_rotation_leaves_folders_of_others_alone(tmp_path: Path) -> None:
 def test_only_our_own_leftovers_are_cleaned(tmp_path: Path) -> None:
     write_step(tmp_path, 10)
     ours = [".checkpoint-20.writing-1", ".results.writing-a_b7"]
-    others = [".checkpoint-20.writing", ".checkpoint-x.writing-1", ".cache", "notes"]
+    others = [
+        ".results.replaced-1",
+        ".checkpoint-20.writing",
+        ".checkpoint-x.writing-1",
+        ".cache",
+        "notes",
+    ]
     for name in (*ours, *others):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text("")

@@ -206,6 +206,15 @@ def test_a_manifest_of_another_version_is_named(tmp_path: Path) -> None:
         verify_checkpoint(manifest.parent)
 
 
+def test_updates_are_not_negative(tmp_path: Path) -> None:
+    folder = write_step(tmp_path, 8)
+    file = folder / "manifest.json"
+    manifest = replace(verify_checkpoint(folder).manifest, updates=-1)
+    file.write_text(manifest.as_json(), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="counts -1 updates"):
+        verify_checkpoint(folder)
+
+
 def test_a_checkpoint_under_a_wrong_step_is_refused(tmp_path: Path) -> None:
     renamed = write_step(tmp_path, 10).rename(tmp_path / "checkpoint-20")
     with pytest.raises(CheckpointError, match="checkpoint-20: holds step 10"):

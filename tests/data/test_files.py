@@ -50,3 +50,16 @@ def test_each_split_needs_a_source(tmp_path):
     spec = TrainingSpec(do_train=True, train_file=str(rows), eval_strategy="epoch")
     with pytest.raises(InputError, match=r"^--eval_strategy: give --validation_file"):
         check_files(spec)
+
+
+@pytest.mark.parametrize(
+    ("cache", "reason"),
+    [("file/below", "file is a file"), ("~nosuchuser/x", "there is no such user")],
+)
+def test_a_cache_that_cannot_be_is_refused(tmp_path, monkeypatch, cache, reason):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=rf"^--cache_dir {cache}: .*{reason}"):
+        check_files(TrainingSpec(cache_dir=cache))
+    check_files(TrainingSpec(cache_dir="new/folder"))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -142,3 +142,11 @@ def test_a_token_that_the_model_has_not_is_refused(
     path.write_text(json.dumps({**content, name: value}))
     with pytest.raises(InputError, match=rf"^--model_name_or_path .*{name}"):
         loaded(tmp_path)
+
+
+def test_half_a_character_in_a_setting_is_refused(tmp_path: Path) -> None:
+    file = tiny_t5(tmp_path) / "tokenizer_config.json"
+    settings = json.loads(file.read_text("utf-8")) | {"backend": "\ud800"}
+    file.write_text(json.dumps(settings), "utf-8")
+    with pytest.raises(InputError, match=r"tokenizer_config\.json holds what no file"):
+        loaded(tmp_path).settings_names()

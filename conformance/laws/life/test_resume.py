@@ -184,6 +184,27 @@ def test_the_best_checkpoint_is_loaded_at_the_end(run: Runs) -> None:
     assert (made.folder / WEIGHTS).read_bytes() == weights
 
 
+@law("resume.best-metric", profiles=ALL)
+def test_the_best_is_judged_as_asked(run: Runs) -> None:
+    """Which evaluation is the best goes by the metric that is asked for."""
+    made = run(
+        max_steps=4,
+        learning_rate=1e-2,
+        eval_strategy="steps",
+        eval_steps=2,
+        save_strategy="steps",
+        save_steps=2,
+        predict_with_generate=True,
+        load_best_model_at_end=True,
+        metric_for_best_model="rouge1",
+        greater_is_better=False,
+    )
+    scores = {e["step"]: e["eval_rouge1"] for e in made.report.evaluations}
+    state = made.json("trainer_state.json")
+    assert state["best_metric"] == min(scores.values())
+    assert scores[state["best_global_step"]] == min(scores.values())
+
+
 @law("resume.own-files", profiles=ALL)
 def test_only_what_the_trainers_wrote_is_removed(run: Runs, stopped: Path) -> None:
     """Folders of a user's own stay, even if they are named like a checkpoint."""
