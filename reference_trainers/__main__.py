@@ -100,14 +100,19 @@ def _trainer_name(arguments: list[str]) -> tuple[str | None, list[str]]:
 
 
 def list_trainers(as_json: bool) -> None:
-    """Each trainer, its versions, and whether it can run here."""
+    """Each trainer and whether it can run here, and the libraries that they need."""
+    trainers = listed()
     if as_json:
-        print(json.dumps([asdict(trainer) for trainer in listed()]))
+        print(json.dumps([asdict(trainer) for trainer in trainers]))
         return
-    for trainer in listed():
+    for trainer in trainers:
         versions = ", ".join(f"{n} {v}" for n, v in trainer.versions.items())
         state = "runs here" if trainer.runs_here else f"cannot run: {trainer.reason}"
         print(f"{trainer.name:12} {state}  ({versions or 'no versions'})")
+    print(f"\n{'library':18} {'here':12} {'which is':14} supported")
+    for library in dict.fromkeys(each for t in trainers for each in t.libraries):
+        name, here = library.name, library.here or "-"
+        print(f"{name:18} {here:12} {library.state:14} {library.bounds or 'any'}")
 
 
 if __name__ == "__main__":

@@ -6,29 +6,27 @@ Imports no framework, and no library until a run has been refused nothing.
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from importlib.metadata import (
-    Distribution,
-    EntryPoint,
-    PackageNotFoundError,
-    entry_points,
-    version,
-)
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from reference_trainers.data.columns import check_columns
 from reference_trainers.data.files import check_files
 from reference_trainers.errors import InputError, sentence_of
+from reference_trainers.libraries import (
+    SUPPORTED,
+    Library,
+    libraries_of_all,
+    libraries_of_extras,
+)
 from reference_trainers.report.stderr import import_noise_kept_off_stderr
 from reference_trainers.spec import TrainingSpec
 from reference_trainers.spec_rules import check_tpu
 from reference_trainers.world import world_of
 
 if TYPE_CHECKING:
-    from packaging.requirements import Requirement
-
     from reference_trainers.protocols import Backend, Trainer
     from reference_trainers.results import RunReport
 
@@ -106,6 +104,9 @@ class Listed:
     reason: str | None = None
     """Why it cannot run here, and the fix."""
     versions: dict[str, str] = field(default_factory=dict)
+    """Those of its framework, as far as they are installed."""
+    libraries: tuple[Library, ...] = ()
+    """All that it needs: Python, what its package does, what its framework does."""
 
 
 def listed() -> list[Listed]:
@@ -113,7 +114,7 @@ def listed() -> list[Listed]:
     found = sorted(
         entry_points(group=GROUP), key=lambda entry: (entry.name != ORACLE, entry.name)
     )
-    return [_listed(entry) for entry in found]
+    return [_with_those_of_all(entry, _listed(entry)) for entry in found]
 
 
 def find_trainer(name: str) -> Trainer:
@@ -139,39 +140,21 @@ def find_trainer(name: str) -> Trainer:
 
 def _listed(entry: EntryPoint) -> Listed:
     """A trainer needs what the extra in its entry point's brackets asks for."""
-    versions, problems = {}, []
-    for requirement in _requirements(entry.dist, entry.extras):
-        try:
-            found = version(requirement.name)
-        except PackageNotFoundError:
-            problems.append(f"{requirement.name} is not installed")
-            continue
-        versions[requirement.name] = found
-        if not requirement.specifier.contains(found, prereleases=True):
-            problems.append(
-                f"{requirement.name} {found} is too old, "
-                f"it must be {requirement.specifier}"
-            )
+    own = libraries_of_extras(entry.dist, entry.extras)
+    versions = {library.name: library.here for library in own if library.here}
+    problems = [library.problem for library in own if library.state != SUPPORTED]
     if not problems:
-        return Listed(entry.name, True, None, versions)
+        return Listed(entry.name, True, None, versions, (*own,))
     assert entry.dist is not None
     extras = f"{entry.dist.name}[{','.join(entry.extras)}]"
     reason = f"{'; '.join(problems)}. Install it: pip install '{extras}'."
-    return Listed(entry.name, False, reason, versions)
+    return Listed(entry.name, False, reason, versions, (*own,))
 
 
-def _requirements(
-    distribution: Distribution | None, extras: list[str]
-) -> Iterator[Requirement]:
-    from packaging.requirements import Requirement  # here: 40 ms that few runs need
-
-    for text in (distribution.requires or []) if distribution else []:
-        requirement = Requirement(text)
-        marker = requirement.marker
-        if marker is None or not any(marker.evaluate({"extra": e}) for e in extras):
-            continue
-        if not marker.evaluate({"extra": ""}):  # it is one of the extra's own
-            yield requirement
+def _with_those_of_all(entry: EntryPoint, trainer: Listed) -> Listed:
+    """Apart: to read all their versions takes longer than a run should wait."""
+    everyones = libraries_of_all(entry.dist)
+    return replace(trainer, libraries=(*everyones, *trainer.libraries))
 
 
 def _imported(name: str, imported: Callable[[], Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 
 import pytest
 
@@ -15,7 +16,8 @@ OURS = ["accelerate", "flax", "pytorch", "tensorflow"]
 
 def test_list_shows_them_all(capsys):
     assert main(["list"]) == 0
-    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    trainers, _, _ = capsys.readouterr().out.partition("\n\n")
+    lines = {line.split()[0]: line for line in trainers.splitlines()}
     assert sorted(lines) == OURS
     for found in listed():
         state = "runs here" if found.runs_here else f"cannot run: {found.reason}"
@@ -23,6 +25,19 @@ def test_list_shows_them_all(capsys):
     assert main(["list", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert sorted(trainer["name"] for trainer in shown) == OURS
+    assert {"name", "bounds", "here", "state"} == {*shown[0]["libraries"][0]}
+
+
+def test_list_says_of_each_library_what_is_here(capsys):
+    assert main(["list"]) == 0
+    _, _, table = capsys.readouterr().out.partition("\n\n")
+    shown = [" ".join(line.split()) for line in table.splitlines()[1:]]
+    assert shown[0].startswith(f"python {platform.python_version()} supported >=")
+    needed = dict.fromkeys(each for found in listed() for each in found.libraries)
+    assert shown == [
+        f"{each.name} {each.here or '-'} {each.state} {each.bounds or 'any'}"
+        for each in needed
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from importlib.metadata import version as real_version
 
 import pytest
 
-from reference_trainers import registry
+from reference_trainers import libraries, registry
 from reference_trainers.errors import InputError
 from reference_trainers.registry import (
     UNTOLD,
@@ -65,7 +65,7 @@ def installed(monkeypatch):
                 raise PackageNotFoundError(name)
             return real_version(name) if found is real_version else found
 
-        monkeypatch.setattr(registry, "version", version)
+        monkeypatch.setattr(libraries, "version", version)
 
     return pretend
 
@@ -107,6 +107,18 @@ def test_missing_libraries_are_named(installed):
     with pytest.raises(InputError, match="torch is not installed") as refused:
         find_trainer("accelerate")
     assert "accelerate is not installed" in str(refused.value)
+
+
+def test_each_library_is_said_to_be_supported_or_not(installed):
+    installed(torch="2.10.9", accelerate=None, transformers="5.1.0")
+    found = next(trainer for trainer in listed() if trainer.name == "pytorch")
+    states = {library.name: library.state for library in found.libraries}
+    assert states["python"] == "supported"
+    assert states["torch"] == states["transformers"] == "too old"
+    assert states["accelerate"] == "not installed"
+    assert "jax" not in states
+    bounds = {library.name: library.bounds for library in found.libraries}
+    assert bounds["torch"].startswith(">=")
 
 
 def test_unknown_names_are_refused_with_the_known_ones():

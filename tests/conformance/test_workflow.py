@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import shlex
 import subprocess
 import sys
@@ -22,10 +23,14 @@ def steps(key: str) -> Iterator[Any]:
         yield from (step[key] for step in job["steps"] if key in step)
 
 
+LAWS = JOBS["laws"]["strategy"]["matrix"]["include"]
+
+
 def words(run: str) -> list[str]:
-    """Those of a command; a matrix value is that of one framework."""
-    for name in ("matrix.framework", "github.run_number"):
-        run = run.replace(f"${{{{ {name} }}}}", "7" if "number" in name else "flax")
+    """Those of a command; a matrix value is that of one job."""
+    values = {f"matrix.{key}": value for key, value in LAWS[-1].items()}
+    for name, value in (*values.items(), ("github.run_number", "7")):
+        run = run.replace(f"${{{{ {name} }}}}", value)
     assert "${{" not in run, run
     return shlex.split(run)
 
@@ -37,11 +42,23 @@ def test_every_job_waits_for_one_that_there_is() -> None:
 
 
 def test_every_framework_is_tested_and_reported() -> None:
-    frameworks = JOBS["laws"]["strategy"]["matrix"]["framework"]
+    frameworks = [job["framework"] for job in LAWS if job["versions"] == "cpu"]
     extras = (ROOT / "reference_trainers").glob("*/requirements.txt")
     assert {*frameworks} == {path.parent.name for path in extras}
     (report,) = [run for run in steps("run") if "conformance report" in run]
     assert {f"{name}.json" for name in frameworks} <= {*words(report)}
+
+
+def test_each_framework_has_the_versions_of_its_tox_environment() -> None:
+    tox = configparser.ConfigParser()
+    tox.read_string((ROOT / "tox.ini").read_text(encoding="utf-8"))
+    for job in LAWS:
+        name = f"testenv:{job['name']}"
+        section = tox[name if name in tox else "testenv"]
+        assert section["constraints"] == f"constraints/{job['versions']}.txt"
+        assert job["name"].startswith(job["framework"])
+        if "base_python" in section:
+            assert section["base_python"] == "py" + job["python"].replace(".", "")
 
 
 @pytest.mark.parametrize("run", [run for run in steps("run") if "python -m" in run])
