@@ -197,7 +197,7 @@ class Saver:
 
         def write_other_files(folder: Path) -> None:
             self.source.save_settings(folder)
-            steps = json.dumps(record.past()) + "\n"
+            steps = json.dumps(record.past())
             (folder / STEPS).write_text(steps, encoding="utf-8")
 
         def before_it_stands(written: Path) -> None:

@@ -16,7 +16,6 @@ from conformance.laws.properties import for_all
 from conformance.profiles import FLOAT
 from conformance.runs import Finished, Runs
 from fixtures.write import write_text
-from reference_trainers import PREDICTIONS_JSONL
 
 LONGEST = 24
 WRITING: dict[str, Any] = {
@@ -52,13 +51,9 @@ def written(run: Runs, file: Path, **flags: Any) -> Finished:
     return run(**{**WRITING, "test_file": str(file), **flags})
 
 
-def predictions(made: Finished) -> list[dict[str, Any]]:
-    lines = (made.folder / PREDICTIONS_JSONL).read_text("utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines]
-
-
 def texts(made: Finished) -> list[str]:
-    return [record["prediction"] for record in predictions(made)]
+    lines = (made.folder / "generated_predictions.txt").read_text("utf-8")
+    return lines.removesuffix("\n").split("\n")
 
 
 @law("generation.longest", profiles=FLOAT)
@@ -163,9 +158,10 @@ def test_scores_are_those_of_the_texts(run: Runs, rows: Path, learned: str) -> N
     made = written(run, rows, model_name_or_path=learned)
     kinds = ("rouge1", "rouge2", "rougeL")
     scorer = RougeScorer(kinds, use_stemmer=True)
+    lines = rows.read_text("utf-8").splitlines()
     scores = [
-        scorer.score(record["reference"], record["prediction"])
-        for record in predictions(made)
+        scorer.score(json.loads(line)["summary"], text)
+        for line, text in zip(lines, texts(made), strict=True)
     ]
     for kind in kinds:
         mean = 100 * sum(score[kind].fmeasure for score in scores) / len(scores)
