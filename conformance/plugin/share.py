@@ -1,8 +1,9 @@
-"""Tests a seeded share of the cases of each law: `--share 40 --share-seed 7`.
+"""Tests a seeded share of the cases of each law: `--share 25 --share-seed 7`.
 
-Of each law, trainer and profile at least one case is tested, and of the mutants the
-same share. What is left out is shown as not run. Another seed takes another share, so
-that a CI which counts its seed up sees all of them in turn.
+Of each law, trainer and profile at least one case is tested; of the mutants, and of the
+examples that a law for any input draws, the same share. What is left out is shown as
+not run. Another seed takes another share, so that a CI which counts its seed up sees
+all of them in turn.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Hashable
 import pytest
 
 from conformance.law import law_of
+from conformance.laws import properties
 
 MUTANTS = "test_the_law_catches_the_mutant"
 
@@ -36,6 +38,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="which of them; default: 0",
     )
+
+
+@pytest.hookimpl(trylast=True)  # after --examples
+def pytest_configure(config: pytest.Config) -> None:
+    share = config.getoption("--share")
+    properties.EXAMPLES = math.ceil(properties.EXAMPLES * share / 100)
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

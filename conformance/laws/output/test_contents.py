@@ -98,7 +98,9 @@ def test_tensorboard_shows_the_log(made: Finished) -> None:
     folders = {path.parent for path in made.folder.rglob("*tfevents*")}
     assert folders, "TensorBoard has no file to show"
     shown = {tag: found for at in folders for tag, found in scalars(at).items()}
-    wanted = [(entry["step"], pytest.approx(entry["loss"])) for entry in logged(made)]
+    wanted: Any = [
+        (entry["step"], pytest.approx(entry["loss"])) for entry in logged(made)
+    ]
     found = any(shown[tag] == wanted for tag in shown)
     assert found, f"none of {sorted(shown)} is the loss of the log"
 
