@@ -14,6 +14,7 @@ from pathlib import Path
 
 from reference_trainers.errors import InputError
 from reference_trainers.files import (
+    Lock,
     at_home,
     delete_tree,
     files_in,
@@ -23,7 +24,6 @@ from reference_trainers.files import (
     remove_whole,
     sha256_of,
 )
-from reference_trainers.lock import Lock
 from reference_trainers.results import REPORT_FILE, RunReport
 from reference_trainers.spec import TrainingSpec
 

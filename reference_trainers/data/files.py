@@ -13,7 +13,7 @@ from pathlib import Path
 
 from reference_trainers.data.lines import UNPACKED_BY
 from reference_trainers.errors import InputError
-from reference_trainers.files import refusals_told
+from reference_trainers.files import at_home, refusals_told
 from reference_trainers.spec import TrainingSpec
 
 FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json"}
@@ -62,7 +62,7 @@ def check_files(spec: TrainingSpec) -> None:
     """Raises `InputError` for a split without a source, or with a missing file, and
     where no cache can be kept."""
     if spec.cache_dir is not None:
-        check_cache(Path(os.path.expanduser(spec.cache_dir)))
+        check_cache(at_home(spec.cache_dir))
     for split in wanted_splits(spec):
         if split.file is not None:
             format_of(Path(split.file), split.flag)

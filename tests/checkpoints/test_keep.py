@@ -22,9 +22,8 @@ from reference_trainers.checkpoints.manifest import verify_checkpoint
 from reference_trainers.checkpoints.read import read_checkpoint
 from reference_trainers.checkpoints.resume import Start, named
 from reference_trainers.errors import InputError
-from reference_trainers.files import remove_whole
+from reference_trainers.files import Lock, remove_whole
 from reference_trainers.folder import sweep
-from reference_trainers.lock import Lock
 
 # Finding
 
@@ -260,9 +259,8 @@ def test_an_interrupted_deletion_leaves_no_half_checkpoint(
 HOLDS = """
 import time
 from pathlib import Path
-from reference_trainers.files import remove_whole
+from reference_trainers.files import Lock, remove_whole
 from reference_trainers.folder import sweep
-from reference_trainers.lock import Lock
 with Lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

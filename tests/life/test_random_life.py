@@ -36,7 +36,7 @@ from reference_trainers import (
     learning_rate,
     verify_checkpoint,
 )
-from reference_trainers.lock import Lock
+from reference_trainers.files import Lock
 from tests.life.runs import FIRST_IS_BEST, Inputs, Life, dies, in_child
 
 MOVES = int(os.environ.get("LIFE_MOVES", "60"))
