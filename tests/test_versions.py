@@ -17,6 +17,7 @@ TOX = configparser.ConfigParser()
 TOX.read_string((ROOT / "tox.ini").read_text("utf-8"))
 # By framework, the constraints with its newest libraries
 NEWEST = {"pytorch": "cpu", "tensorflow": "cpu", "flax": "flax-newest"}
+NEWEST_PYTHON = "3.13"
 # Not at its lower bound in pytorch-oldest.txt, which says why
 OLDEST_ELSEWHERE = {"torch": "2.13.0"}
 # Another name of tensorflow-cpu, which the table has
@@ -46,12 +47,14 @@ def pins(name):
     return {
         canonicalize_name(each.name): str(each.specifier).removeprefix("==")
         for each in found
+        if not each.marker or each.marker.evaluate({"python_version": NEWEST_PYTHON})
     }
 
 
 def python_of(environment):
-    """Of a tox environment: 3.13 for py313."""
-    return TOX[f"testenv:{environment}"]["base_python"].replace("py3", "3.")
+    """The first of a tox environment: 3.13 for py313, py312."""
+    first = TOX[f"testenv:{environment}"]["base_python"].partition(",")[0]
+    return first.replace("py3", "3.")
 
 
 def expected_rows():
