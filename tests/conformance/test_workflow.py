@@ -58,7 +58,8 @@ def test_each_framework_has_the_versions_of_its_tox_environment() -> None:
         assert section["constraints"] == f"constraints/{job['versions']}.txt"
         assert job["name"].startswith(job["framework"])
         if "base_python" in section:
-            assert section["base_python"] == "py" + job["python"].replace(".", "")
+            first = section["base_python"].partition(",")[0]
+            assert first == "py" + job["python"].replace(".", "")
 
 
 @pytest.mark.parametrize("run", [run for run in steps("run") if "python -m" in run])
