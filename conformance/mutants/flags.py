@@ -6,12 +6,11 @@ with the reason and what sees it instead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from conformance.mutants.planted import QUICK, T5
-from reference_trainers import RunReport, TrainingSpec, find_trainer, refusals_of
+from conformance.mutants.planted import QUICK, T5, OfASound
+from reference_trainers import RunReport, TrainingSpec, find_trainer
 
 SEEN_BY = {
     "config_name": "flags.model",
@@ -109,20 +108,12 @@ OF_A_T5 = {
 
 
 @dataclass(frozen=True)
-class Ignores:
+class Ignores(OfASound):
     """A sound trainer that is never told of one flag, and reports as if it were."""
 
     flag: str
     caught_by: tuple[str, ...]
     of: str
-
-    @property
-    def name(self) -> str:
-        return find_trainer(self.of).name
-
-    @property
-    def refuses(self) -> Mapping[str, str]:
-        return refusals_of(find_trainer(self.of))
 
     def run(self, spec: TrainingSpec) -> RunReport:
         default: Any = {flag.name: flag.default for flag in fields(spec)}[self.flag]

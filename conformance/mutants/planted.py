@@ -23,16 +23,10 @@ QUICK = "fixtures.numpy_backend:TRAINER"
 T5 = "accelerate"
 
 
-@dataclass(frozen=True)
-class Planted:
-    """A trainer with one fault."""
+class OfASound:
+    """What a mutant has of the sound trainer that it is made of."""
 
-    where: str
-    """The function that is replaced: `package.module.name`."""
-    fault: Callable[[Any], Any]
-    """Makes the faulty function of the sound one."""
-    caught_by: tuple[str, ...]
-    of: str = QUICK
+    of: str
     """The text of the sound trainer."""
 
     @property
@@ -42,6 +36,18 @@ class Planted:
     @property
     def refuses(self) -> Mapping[str, str]:
         return refusals_of(find_trainer(self.of))
+
+
+@dataclass(frozen=True)
+class Planted(OfASound):
+    """A trainer with one fault."""
+
+    where: str
+    """The function that is replaced: `package.module.name`."""
+    fault: Callable[[Any], Any]
+    """Makes the faulty function of the sound one."""
+    caught_by: tuple[str, ...]
+    of: str = QUICK
 
     def run(self, spec: TrainingSpec) -> RunReport:
         sound = pkgutil.resolve_name(self.where)
