@@ -13,6 +13,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from reference_trainers.errors import InputError
+from reference_trainers.spec import TrainingSpec
+
 SCHEMA = 2  # of run_report.json; raised when a field changes its meaning
 ROWS_LISTED = 10_000  # of a run with more rows a step names a digest of its rows
 REPORT_FILE = "run_report.json"
@@ -143,7 +146,8 @@ class RunReport:
             report = cls.read(folder)
             for part in (report, *report.splits.values(), *report.steps):
                 require_types(part)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            TrainingSpec(**report.spec)
+        except (InputError, OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
         sound = report.schema == SCHEMA and report.spec.keys() >= {*NEEDED}
         return report if sound else None

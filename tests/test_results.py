@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from reference_trainers.results import (
     json_text,
     row_ids_of,
 )
+from reference_trainers.spec import TrainingSpec
 
 
 def test_a_file_is_written_and_replaced(tmp_path):
@@ -88,6 +90,19 @@ def test_report_reads_back(tmp_path):
     )
     (tmp_path / "run_report.json").write_text(report.as_json(), encoding="utf-8")
     assert RunReport.read(tmp_path) == report
+
+
+@pytest.mark.parametrize(
+    "changed", [{"max_stepz": 2}, {"max_steps": "bert"}, {"max_steps": -7}]
+)
+def test_a_report_of_no_spec_is_no_report(tmp_path, changed):
+    spec = TrainingSpec(model_name_or_path="m", output_dir="o", max_steps=2).as_dict()
+    file = tmp_path / "run_report.json"
+    report = RunReport("some", spec, "0" * 64)
+    file.write_text(report.as_json(), encoding="utf-8")
+    assert RunReport.find(tmp_path) == report
+    file.write_text(replace(report, spec=spec | changed).as_json(), encoding="utf-8")
+    assert RunReport.find(tmp_path) is None
 
 
 def test_half_a_character_is_written_and_reads_back(tmp_path):

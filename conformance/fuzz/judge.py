@@ -70,8 +70,9 @@ def judged(case: Case, folder: Path, inputs: Inputs) -> Ended:
         problems.append(f"changed or left behind: {changed[:9]}")
     if sound != ages(inputs):
         problems.append("the inputs of all runs were changed")
-    if temporary != snapshot_of_temporary():
-        problems.append("something is left in the folder for temporary files")
+    left = sorted(snapshot_of_temporary() ^ temporary)
+    if left:
+        problems.append(f"left in the folder for temporary files: {left[:9]}")
     problems += left_open(open_before)
     return ended
 
@@ -119,8 +120,10 @@ def all_of(top: Path) -> list[str]:
     return [str(top), *sorted(map(str, top.rglob("*")))]
 
 
-def snapshot_of_temporary() -> list[str]:
-    return sorted(os.listdir(tempfile.gettempdir()))
+def snapshot_of_temporary() -> set[str]:
+    found = {*os.listdir(tempfile.gettempdir())}
+    # torch's own cache, which stays; transformers has it made for some models
+    return {name for name in found if not name.startswith("torchinductor_")}
 
 
 def open_files() -> dict[str, str]:

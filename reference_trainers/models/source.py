@@ -246,7 +246,9 @@ def _require_tokens(source: ModelSource, flag: str) -> None:
     ):
         for name in TOKENS:
             value = getattr(config, name, None)
-            for token in value if isinstance(value, list) else [value]:
+            # Of ends alone there may be several
+            tokens = value if isinstance(value, list) and name[:3] == "eos" else [value]
+            for token in tokens:
                 known = type(token) is int and 0 <= token <= last
                 if token is not None and not known:
                     raise InputError(

@@ -133,7 +133,7 @@ LEFT: list[subprocess.Popen[bytes]] = []
 PLANTED: dict[Callable[..., list[str]], str] = {
     breaks: "the exit status is 1, not 2",
     leaves_a_file: "changed or left behind: ['left-behind']",
-    leaves_a_temporary_file: "something is left in the folder for temporary files",
+    leaves_a_temporary_file: "left in the folder for temporary files",
     changes_the_file: "changed or left behind: ['rows.csv']",
     leaves_it_open: "left open: [",
     leaves_a_process: "processes are left: [",

@@ -130,6 +130,7 @@ def test_more_tokens_than_the_model_has_positions_are_refused(
     [
         ("decoder_start_token_id", "t5"),
         ("decoder_start_token_id", -1),
+        ("decoder_start_token_id", []),
         ("pad_token_id", 2**31),
         ("eos_token_id", [1, 2**31]),
     ],
