@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 from itertools import accumulate
 from pathlib import Path
@@ -254,8 +255,10 @@ def test_files_of_a_folder_are_read_by_name(
     ends = list(accumulate(sizes))
     parts = [rows[end - size : end] for end, size in zip(ends, sizes, strict=True)]
     folder = files / f"shards_{'_'.join(map(str, sizes))}_{turned.random()}"
-    for number in turned.sample(range(len(parts)), len(parts)):
-        write_jsonl(folder / f"train-{number:05}.jsonl", parts[number])
+    last_first = range(len(parts))[::-1]
+    for age, number in enumerate(turned.sample(last_first, len(parts))):
+        file = write_jsonl(folder / f"train-{number:05}.jsonl", parts[number])
+        os.utime(file, (age, age))  # clocks of file systems are coarse
     write_jsonl(folder / "validation.jsonl", rows)
     made = run(
         train_file=None,
