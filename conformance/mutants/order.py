@@ -55,9 +55,7 @@ def begins_at_step_one(sound: Callable[..., float]) -> Callable[..., float]:
     return lambda step, *schedule: sound(step + 1, *schedule)
 
 
-@planted(
-    "reference_trainers.data.batches.global_batch", caught_by=("order.longer-run",)
-)
+@planted("reference_trainers.loop.global_batch", caught_by=("order.longer-run",))
 def spreads_its_rows(sound: Callable[..., Any]) -> Callable[..., Any]:
     """Begins further along in a longer run."""
 
@@ -67,7 +65,7 @@ def spreads_its_rows(sound: Callable[..., Any]) -> Callable[..., Any]:
     return global_batch
 
 
-@planted("reference_trainers.data.batches.global_batch", caught_by=("resume.time",))
+@planted("reference_trainers.loop.global_batch", caught_by=("resume.time",))
 def walks_to_its_place(sound: Callable[..., Any]) -> Callable[..., Any]:
     """Goes through all earlier steps to find the rows of one."""
 
