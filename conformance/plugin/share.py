@@ -1,9 +1,9 @@
 """Tests a seeded share of the cases of each law: `--share 25 --share-seed 7`.
 
-Of each law, trainer and profile at least one case is tested; of the mutants, and of the
-examples that a law for any input draws, the same share. What is left out is shown as
-not run. Another seed takes another share, so that a CI which counts its seed up sees
-all of them in turn.
+Of each law, trainer and profile at least one case is tested; of a law for any input,
+the same share of the trainers and of the examples that it draws; of mutants, the same.
+What is left out is shown as not run. Another seed takes another share, so that a CI
+which counts its seed up sees all of them in turn.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Hashable
 
 import pytest
+from hypothesis import is_hypothesis_test
 
 from conformance.law import law_of
 from conformance.laws import properties
@@ -67,14 +68,16 @@ def pytest_collection_modifyitems(
 
 
 def _cases(items: list[pytest.Item]) -> list[list[pytest.Item]]:
-    """Those of one law on one trainer and profile; all mutants together."""
+    """Those of one law on one trainer and profile; all mutants together, and all
+    trainers of a law for any input."""
     found: dict[Hashable, list[pytest.Item]] = defaultdict(list)
     for item in items:
         law = law_of(getattr(item, "function", None))
         called = getattr(item, "callspec", None)
         if law is not None and called is not None:
-            place = called.params.get("subject"), called.params.get("profile")
-            found[law.id, place].append(item)
+            subject, profile = (called.params.get(n) for n in ("subject", "profile"))
+            any_input = is_hypothesis_test(law.test)
+            found[law.id, profile, None if any_input else subject].append(item)
         elif item.name.startswith(MUTANTS):
             found[MUTANTS].append(item)
     return list(found.values())
