@@ -27,6 +27,7 @@ EXCEPTIONS = {
     "update_program": "JAX is told where what it returns is to lie",
     "settle": "TensorFlow is settled before its processes meet, and its devices after",
     "all_processes": "a strategy of TensorFlow's is made once",
+    "mirrored": "a strategy of TensorFlow's is made once",
     "adding": "JAX has a sum over processes ready, TensorFlow a strategy to write it",
     "replicas_of_process": "TensorFlow runs the program on each device",
     "replica_of_process": "TensorFlow runs the program on each device",
