@@ -6,7 +6,6 @@ Imports no library, so that a wrong name is refused at once.
 from __future__ import annotations
 
 import os
-import os.path
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -246,8 +246,9 @@ def _require_tokens(source: ModelSource, flag: str) -> None:
     ):
         for name in TOKENS:
             value = getattr(config, name, None)
-            # Of ends alone there may be several
-            tokens = value if isinstance(value, list) and name[:3] == "eos" else [value]
+            tokens = [value]
+            if name == "eos_token_id" and isinstance(value, list):
+                tokens = value  # of ends alone there may be several
             for token in tokens:
                 known = type(token) is int and 0 <= token <= last
                 if token is not None and not known:
@@ -272,7 +273,7 @@ def _tokenizer(spec: TrainingSpec, folder: Path, flag: str) -> Any:
 
 
 def _read(auto_class: Any, folder: Path, flag: str, spec: TrainingSpec) -> Any:
-    transformers_logging.set_verbosity_error()  # what it warns of is refused, in words
+    transformers_logging.set_verbosity_error()  # what it warns of is refused here
     try:
         return auto_class.from_pretrained(
             folder, trust_remote_code=spec.trust_remote_code, local_files_only=True

@@ -39,8 +39,7 @@ def load_model(spec: TrainingSpec, source: ModelSource) -> PreTrainedModel:
     """transformers' model with the weights of `source`."""
     require_own_precision(spec)
     dtype = DTYPES[spec.dtype]
-    transformers_logging.set_verbosity_error()  # it narrates every load on stderr
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # of every load, on stderr
     if source.folder is None:
         model = AutoModelForSeq2SeqLM.from_config(source.config)
         load_weights(model.to(dtype), source.weights())

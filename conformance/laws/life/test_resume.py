@@ -161,18 +161,23 @@ def test_save_total_limit_keeps_the_newest(run: Runs) -> None:
     assert kept == {"checkpoint-4", "checkpoint-5"}
 
 
+JUDGED: dict[str, Any] = {
+    "learning_rate": 1e-2,
+    "eval_strategy": "steps",
+    "eval_steps": 2,
+    "save_strategy": "steps",
+    "save_steps": 2,
+    "load_best_model_at_end": True,
+}
+
+
 @law("resume.best", profiles=ALL)
 def test_the_best_checkpoint_is_loaded_at_the_end(run: Runs) -> None:
     """The final model is that of the best evaluation, which no limit deletes."""
     made = run(
         max_steps=6,
-        learning_rate=1e-2,
-        eval_strategy="steps",
-        eval_steps=2,
-        save_strategy="steps",
-        save_steps=2,
+        **JUDGED,
         save_total_limit=1,
-        load_best_model_at_end=True,
         greater_is_better=True,  # so that the first evaluation is the best
     )
     losses = {e["step"]: e["eval_loss"] for e in made.report.evaluations}
@@ -189,13 +194,8 @@ def test_the_best_is_judged_as_asked(run: Runs) -> None:
     """Which evaluation is the best goes by the metric that is asked for."""
     made = run(
         max_steps=4,
-        learning_rate=1e-2,
-        eval_strategy="steps",
-        eval_steps=2,
-        save_strategy="steps",
-        save_steps=2,
+        **JUDGED,
         predict_with_generate=True,
-        load_best_model_at_end=True,
         metric_for_best_model="rouge1",
         greater_is_better=False,
     )
