@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import pkgutil
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from conformance.mutants import all_mutants, mutants
 from conformance.mutants.planted import QUICK
 from conformance.profiles import ONE_PROCESS
 
+ROOT = Path(__file__).parents[2]
 # Each of these takes a minute or more
 LONG = tuple(
     f"devices.{name}"
@@ -84,3 +87,18 @@ def test_every_fault_is_planted_where_something_is() -> None:
             assert callable(pkgutil.resolve_name(mutant.where)) or isinstance(
                 pkgutil.resolve_name(mutant.where), property
             ), text
+
+
+# Its own module uses it for files, which these mutants are of; data.rows for datasets
+USED_TWICE = {"reference_trainers.data.columns.columns_of"}
+
+
+def test_every_fault_is_planted_where_it_is_looked_up() -> None:
+    """A module that imports a function by its name keeps the sound one."""
+    planted = {m.where for _, m in all_mutants() if hasattr(m, "where")} - USED_TWICE
+    assert "reference_trainers.loop.global_batch" in planted
+    for source in sorted((ROOT / "reference_trainers").rglob("*.py")):
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                imported = {f"{node.module}.{alias.name}" for alias in node.names}
+                assert not imported & planted, source
