@@ -26,7 +26,11 @@ from fixtures.checkpoints import (
     write_step,
 )
 from reference_trainers.checkpoints.manifest import CheckpointError, verify_checkpoint
-from reference_trainers.checkpoints.read import read_checkpoint, require_shapes
+from reference_trainers.checkpoints.read import (
+    read_checkpoint,
+    read_published,
+    require_shapes,
+)
 from reference_trainers.checkpoints.resume import require_same_run
 from reference_trainers.checkpoints.write import CheckpointWriteFailed, write_checkpoint
 from reference_trainers.errors import InputError
@@ -204,6 +208,14 @@ def test_a_manifest_of_another_version_is_named(tmp_path: Path) -> None:
     manifest.write_text(json.dumps({**content, "version": 3}))
     with pytest.raises(CheckpointError, match="of version 3, but only 2 can be read"):
         verify_checkpoint(manifest.parent)
+
+
+def test_a_published_model_that_is_damaged_is_named_by_its_folder(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(InputError, match=f"^--output_dir {tmp_path}: model.safetensor"):
+        read_published(tmp_path)
 
 
 def test_updates_are_not_negative(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,23 @@ def test_a_token_that_the_model_has_not_is_refused(
     path.write_text(json.dumps({**content, name: value}))
     with pytest.raises(InputError, match=rf"^--model_name_or_path .*{name}"):
         loaded(tmp_path)
+
+
+def test_a_refusal_is_all_that_is_said(tmp_path: Path, caplog: Any) -> None:
+    """transformers would warn of the same token, in words of its own."""
+    path = tiny_t5(tmp_path, num_layers=1) / "config.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "eos_token_id": -7}))
+    logger = logging.getLogger("transformers")
+    before, propagates = logger.level, logger.propagate
+    logger.propagate = True
+    try:
+        with pytest.raises(InputError, match="eos_token_id"):
+            loaded(tmp_path)
+    finally:
+        logger.setLevel(before)
+        logger.propagate = propagates
+    assert caplog.messages == []
 
 
 def test_half_a_character_in_a_setting_is_refused(tmp_path: Path) -> None:
