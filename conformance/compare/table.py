@@ -81,9 +81,8 @@ def verdicts(comparison: Comparison) -> list[str]:
     }
     if masks:
         lines.append(
-            f"dropout is on ({', '.join(sorted(masks))}): PyTorch draws other masks "
-            "than Flax and TensorFlow, which draw the same, so its losses agree with "
-            "theirs only on average"
+            f"dropout is on ({', '.join(sorted(masks))}): a trainer that draws masks "
+            "of its own agrees with the others only on average"
         )
     return lines
 

@@ -9,7 +9,7 @@ from reference_trainers.flax.backend import FlaxBackend
 
 
 class DrawsByDevices(FlaxBackend):
-    """Other devices draw other masks, as PyTorch's processes do."""
+    """Other devices draw other masks, as torch's own would."""
 
     caught_by = ("devices.dropout",)
 

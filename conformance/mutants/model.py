@@ -24,6 +24,17 @@ class TrainsWithoutDropout(AccelerateBackend):
         return super().load(spec, replace(source, config=config))
 
 
+class DrawsAsTheFirstProcess(AccelerateBackend):
+    """The rows of every process have the masks of the first one's."""
+
+    caught_by = ("devices.dropout",)
+
+    def seed_dropout(self, batch: Batch) -> None:
+        super().seed_dropout(batch)
+        assert self.draw is not None
+        self.draw.begin(batch.seed, first_row=0)
+
+
 class SearchesGreedily(AccelerateBackend):
     """Accepts `num_beams` and ignores it."""
 

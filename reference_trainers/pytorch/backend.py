@@ -21,6 +21,7 @@ from reference_trainers.errors import InputError
 from reference_trainers.models.generation import GenerationSettings
 from reference_trainers.models.source import ModelSource
 from reference_trainers.protocols import Backend, State
+from reference_trainers.pytorch.dropout import with_common_dropout
 from reference_trainers.pytorch.generate import generate
 from reference_trainers.pytorch.launcher import require_processes_asked_for
 from reference_trainers.pytorch.load import load_model, load_weights, weights
@@ -43,6 +44,8 @@ class TorchBackend(Backend):
     def __init__(self, spec: TrainingSpec, model: PreTrainedModel, device: str):
         self.spec = spec
         self.device = torch.device(device)
+        self.draw = with_common_dropout(model)
+        """None: the model draws torch's own masks."""
         self.model = model.to(self.device)
         self.loss_scale = LossScale() if spec.fp16 else None
         self.world = world_of()
@@ -138,6 +141,9 @@ class TorchBackend(Backend):
     def seed_dropout(self, batch: Batch) -> None:
         """Dropout draws from it; other rows draw other masks."""
         torch.manual_seed(batch.seed + self.world.rank)
+        if self.draw is not None:
+            first = self.world.rank * len(batch.arrays.labels)
+            self.draw.begin(batch.seed, first)
 
     def autocast(self) -> AbstractContextManager:
         """Half precision where the spec asks for it; parameters stay as they are."""

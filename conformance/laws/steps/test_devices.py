@@ -21,7 +21,7 @@ from conformance.differences import assert_same_steps
 from conformance.law import law
 from conformance.laws.resuming import assert_same_state, flags, untimed
 from conformance.processes import running
-from conformance.profiles import DEVICES, FOUR, ONE_PROCESS, PROCESSES, TWO
+from conformance.profiles import DEVICES, FOUR, PROCESSES, TWO
 from conformance.runs import BATCH, Finished, MakeRuns, Runs
 from conformance.tolerances import RECUT, SHORT, allowed
 from conformance.traces.recipes import RECIPE
@@ -79,7 +79,7 @@ def test_several_devices_train_as_one_does(run: Runs, on_one: Runs) -> None:
     assert_same_training(run, made, expected)
 
 
-@law("devices.dropout", profiles=ONE_PROCESS)
+@law("devices.dropout", profiles=DEVICES)
 def test_dropout_follows_the_row(run: Runs, on_one: Runs) -> None:
     """On several devices a row has the masks that it has on one."""
     flags = FLAGS | {"model_name_or_path": str(run.inputs.dropout_model)}

@@ -1,0 +1,239 @@
+"""The dropout of every framework in a model of transformers (recipe/randomness.py).
+
+Such a model drops in `nn.Dropout` modules, which are replaced here, and on the weights
+of its attention, which transformers' AttentionInterface lets anybody compute. A model
+that calls torch's dropout itself (BART and its kin do) keeps torch's own masks: seeded
+by the micro-batch too, they repeat, but they are no other framework's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import dropout as own_dropout
+from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
+from torch.overrides import TorchFunctionMode
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+
+from reference_trainers.recipe import randomness
+from reference_trainers.recipe.randomness import LAST_SHIFT, LEVELS, MIX, STEP
+
+NAME = "common_dropout"  # of our attention, in transformers' register
+USUAL = "sdpa"  # transformers' own, where nothing is dropped
+CHUNK = 1 << 18  # hashes at a time on a CPU: 1 MB, which stays in its cache
+
+
+class Draw:
+    """What all the dropouts of a model draw from in one micro-batch."""
+
+    def __init__(self, places: int):
+        self.places = places
+        self.dropouts: list[Dropout] = []
+        self.columns: dict[tuple[int, torch.device], torch.Tensor] = {}
+        self.begin(seed=0, first_row=0)
+
+    def begin(self, seed: int, first_row: int) -> None:
+        """Another micro-batch; `first_row`: of this process in it."""
+        numbers = np.arange(self.places, dtype=np.uint32)
+        starts = randomness.folded(np.array(seed, np.uint32), numbers)
+        self.starts = torch.from_numpy(starts.view(np.int32))
+        self.first_row = first_row
+        self.keys: dict[tuple[Any, ...], torch.Tensor] = {}
+        for dropout in self.dropouts:
+            dropout.calls = 0
+
+    def factors(self, x: torch.Tensor, place: int, below: int) -> torch.Tensor:
+        """Like `x` (batch, ...): 0 where an element is dropped, else a constant."""
+        outer, inner = tuple(x.shape[:-1]), x.shape[-1]
+        pairs = (inner + 1) // 2  # one hash serves two neighbours
+        keys, columns = self.rows(outer, x.device)[place], self.along(pairs, x.device)
+        kept = torch.empty(len(keys), 2 * pairs, dtype=x.dtype, device=x.device)
+        # A tensor, as what a Python number makes of booleans is rounded to float32
+        scale = x.new_tensor(LEVELS / (LEVELS - below))
+        many = max(1, CHUNK // pairs) if x.device.type == "cpu" else len(keys)
+        for at in range(0, len(keys), many):
+            hashes = folded(keys[at : at + many, None] + columns)
+            # Halves without a sign, compared as numbers that have one
+            halves = hashes.bitwise_xor_(signed(0x80008000)).view(torch.int16)
+            stays = halves >= below - LEVELS // 2
+            torch.mul(stays, scale, out=kept[at : at + many])
+        return kept[:, :inner].reshape(x.shape)
+
+    def rows(self, outer: tuple[int, ...], device: torch.device) -> torch.Tensor:
+        """Hashes of all coordinates but the last: int32 (places, their number)."""
+        if (keys := self.keys.get((device, *outer))) is None:
+            keys, first = self.starts.to(device), self.first_row
+            for length in outer:
+                keys = folded(keys[..., None] + numbers(first, length, device))
+                first = 0
+            keys = self.keys[device, *outer] = keys.reshape(self.places, -1)
+        return keys
+
+    def along(self, pairs: int, device: torch.device) -> torch.Tensor:
+        """What the last coordinate adds to a hash: int32 (pairs,)"""
+        if (pairs, device) not in self.columns:
+            self.columns[pairs, device] = numbers(0, pairs, device)
+        return self.columns[pairs, device]
+
+
+def numbers(first: int, count: int, device: torch.device) -> torch.Tensor:
+    """`count` coordinates from `first` on, as `folded` takes them; int32."""
+    counted = torch.arange(first, first + count, dtype=torch.int32, device=device)
+    return counted * signed(STEP)
+
+
+def folded(value: torch.Tensor) -> torch.Tensor:
+    """The mix of `randomness.folded`, in place; int32 that stands for uint32."""
+    for shift, factor in MIX:
+        shifted(value, shift).mul_(signed(factor))
+    return shifted(value, LAST_SHIFT)
+
+
+def shifted(value: torch.Tensor, shift: int) -> torch.Tensor:
+    """`value` ^ (`value` >> `shift`), in place: torch shifts signed numbers alone."""
+    right = (value >> shift).bitwise_and_((1 << (32 - shift)) - 1)
+    return value.bitwise_xor_(right)
+
+
+def signed(bits: int) -> int:
+    """The int32 of these 32 bits."""
+    return bits - (1 << 32) if bits >> 31 else bits
+
+
+def dropped(x: torch.Tensor, rate: float, draw: Draw, place: int) -> torch.Tensor:
+    """`x` without a share of its elements; the others make up for them."""
+    below = randomness.dropped_levels(rate)
+    return x * draw.factors(x, place, below) if below else x
+
+
+class Dropout(nn.Module):
+    """Zeroes a share of its input; which part is a function of (seed, place)."""
+
+    def __init__(self, rate: float, draw: Draw, places: range):
+        super().__init__()
+        self.rate = rate
+        self.draw = draw
+        self.places = places
+        """One for each call in a forward pass: T5's stacks drop twice by one module."""
+        self.calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return x
+        # Gradient checkpointing calls again what it computes again
+        place = self.places[self.calls % len(self.places)]
+        self.calls += 1
+        return dropped(x, self.rate, self.draw, place)
+
+
+def attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    position_bias: torch.Tensor | None = None,
+    **given: Any,
+) -> tuple[torch.Tensor, None]:
+    """Of queries (batch, heads, queries, size): (batch, queries, heads, size).
+
+    `attention_mask`, bool: True where a query looks; None: wherever `module` lets it.
+    """
+    if not dropout:
+        usual = AttentionInterface()[USUAL]
+        given["position_bias"] = position_bias
+        return usual(module, query, key, value, attention_mask, **given)
+    scores = query @ key.mT
+    if (scaling := given.get("scaling") or query.shape[-1] ** -0.5) != 1:
+        scores = scores * scaling
+    if position_bias is not None:
+        scores = scores + position_bias
+    if attention_mask is None and module.is_causal:
+        attention_mask = scores.new_ones(scores.shape[-2:], dtype=torch.bool).tril()
+    if attention_mask is not None:
+        lowest = torch.finfo(scores.dtype).min
+        scores = scores.masked_fill(~attention_mask, lowest)
+    weights = dropped(scores.softmax(-1), dropout, module.draw, module.place)
+    return (weights @ value).transpose(1, 2).contiguous(), None
+
+
+def with_common_dropout(model: PreTrainedModel) -> Draw | None:
+    """Replaces all that drops in `model`; None: it stays, as torch draws in it.
+
+    Places are counted in the order of modules, as in the layers of the other leaves.
+    """
+    calls = drops(model)
+    if calls is None:
+        return None
+    draw = Draw(calls.total())
+    first = 0
+    for name, module in list(model.named_modules()):
+        places = range(first, first := first + calls[module])
+        if calls[module] and type(module) is nn.Dropout:
+            draw.dropouts.append(Dropout(module.p, draw, places))
+            model.set_submodule(name, draw.dropouts[-1].train(module.training))
+        elif calls[module]:
+            module.draw, module.place = draw, places[0]
+    AttentionInterface.register(NAME, attention)
+    AttentionMaskInterface.register(NAME, AttentionMaskInterface()[USUAL])
+    model.set_attn_implementation(NAME)
+    return draw
+
+
+def drops(model: PreTrainedModel) -> Counter[nn.Module] | None:
+    """How often each module drops in a forward pass, tried with one token.
+
+    None: something is dropped in a way that cannot be replaced.
+    """
+    before, token = model.training, torch.ones((1, 1), dtype=torch.long)
+    with torch.random.fork_rng(), torch.no_grad(), _Drops() as found:
+        model.train()
+        model(input_ids=token, decoder_input_ids=token, use_cache=False)
+    model.train(before)
+    return None if found.elsewhere else found.calls
+
+
+class _Drops(TorchFunctionMode):
+    """Sees who drops: modules of torch's own, attention, or anything elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[nn.Module] = Counter()
+        self.elsewhere = False
+        self.running: list[nn.Module] = []
+        """The innermost module comes last."""
+
+    def __enter__(self) -> _Drops:
+        self.hooks = (
+            register_module_forward_pre_hook(lambda m, _: self.running.append(m)),
+            register_module_forward_hook(lambda *_: self.running.pop() and None),
+        )
+        return super().__enter__()
+
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)
+        for hook in self.hooks:
+            hook.remove()
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        given: Mapping[str, Any] = kwargs or {}
+        module = self.running[-1] if self.running else None
+        if function is own_dropout and type(module) is nn.Dropout:
+            self.calls[module] += 1
+        elif function is scaled_dot_product_attention:
+            self.calls[module] += bool(given.get("dropout_p"))
+        elif "dropout" in function.__name__:
+            self.elsewhere = True
+        return function(*args, **given)
