@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, nullcontext
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import nn
 from transformers import (
     PreTrainedModel,
 )
@@ -182,11 +181,45 @@ def token_loss(
     transformers' LabelSmoother: (1 - e) x nll + e x mean over the vocabulary.
     """
     logits = logits if logits.dtype == torch.float64 else logits.float()
-    log_probs = nn.functional.log_softmax(logits, dim=-1)
-    targets = labels != NO_TARGET
-    nll = -log_probs.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
-    loss = (1 - smoothing) * nll - smoothing * log_probs.mean(-1) if smoothing else nll
-    return loss.masked_fill(~targets, 0.0).sum()
+    return _TokenLoss.apply(logits, labels, smoothing)
+
+
+# What made the logits and does not look at them again: a product, a change of type
+FORGETS_ITS_RESULT = {"UnsafeViewBackward0", "ToCopyBackward0"}
+
+
+class _TokenLoss(torch.autograd.Function):
+    """Its gradient takes the place of the logits: nothing of their size is made."""
+
+    @staticmethod
+    def forward(
+        context: Any, logits: torch.Tensor, labels: torch.Tensor, smoothing: float
+    ) -> torch.Tensor:
+        total = logits.logsumexp(-1, keepdim=True)
+        chosen = logits.gather(-1, labels.clamp(min=0).unsqueeze(-1))
+        loss = total - (1 - smoothing) * chosen
+        if smoothing:
+            loss -= smoothing * logits.mean(-1, keepdim=True)
+        context.save_for_backward(logits, total, labels)
+        context.smoothing = smoothing
+        made_by = logits.grad_fn.name() if logits.grad_fn else ""
+        context.in_place = made_by in FORGETS_ITS_RESULT
+        return loss.squeeze(-1).masked_fill(labels == NO_TARGET, 0.0).sum()
+
+    @staticmethod
+    def backward(context: Any, *gradients: torch.Tensor) -> tuple[Any, ...]:
+        """softmax - (1 - e) at the label - e / vocabulary, at each target."""
+        logits, total, labels = context.saved_tensors
+        e = context.smoothing
+        gradient = logits.detach() if context.in_place else logits.clone()
+        gradient.sub_(total).exp_()
+        gradient.scatter_add_(
+            -1, labels.clamp(min=0).unsqueeze(-1), torch.full_like(total, e - 1)
+        )
+        if e:
+            gradient -= e / logits.shape[-1]
+        weight = gradients[0].expand_as(labels).masked_fill(labels == NO_TARGET, 0.0)
+        return gradient.mul_(weight.unsqueeze(-1)), None, None
 
 
 def array(tensor: torch.Tensor) -> np.ndarray:

@@ -153,16 +153,15 @@ def attention(
         usual = AttentionInterface()[USUAL]
         given["position_bias"] = position_bias
         return usual(module, query, key, value, attention_mask, **given)
-    scores = query @ key.mT
+    scores = query @ key.mT  # changed in place: no gradient needs it as it was
     if (scaling := given.get("scaling") or query.shape[-1] ** -0.5) != 1:
-        scores = scores * scaling
+        scores *= scaling
     if position_bias is not None:
-        scores = scores + position_bias
+        scores += position_bias
     if attention_mask is None and module.is_causal:
         attention_mask = scores.new_ones(scores.shape[-2:], dtype=torch.bool).tril()
     if attention_mask is not None:
-        lowest = torch.finfo(scores.dtype).min
-        scores = scores.masked_fill(~attention_mask, lowest)
+        scores.masked_fill_(~attention_mask, torch.finfo(scores.dtype).min)
     weights = dropped(scores.softmax(-1), dropout, module.draw, module.place)
     return (weights @ value).transpose(1, 2).contiguous(), None
 

@@ -33,6 +33,7 @@ from transformers import PreTrainedModel
 from reference_trainers.data.batches import GlobalBatch
 from reference_trainers.processes.lost import lost_processes_told
 from reference_trainers.protocols import Update
+from reference_trainers.pytorch.arguments import fused
 from reference_trainers.pytorch.backend import (
     TorchBackend,
     tensors,
@@ -107,6 +108,7 @@ def adamw(spec: TrainingSpec, model: nn.Module) -> torch.optim.Optimizer:
         lr=spec.learning_rate,
         betas=(spec.adam_beta1, spec.adam_beta2),
         eps=spec.adam_epsilon,
+        fused=fused(spec),
     )
 
 

@@ -86,6 +86,7 @@ def test_every_leaf_has_files_of_the_same_names() -> None:
         "run_summarization_no_trainer",
         "arguments",
         "load",
+        "dropout",
         "launcher",
         "placement",
         "sharded",
