@@ -47,12 +47,11 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_a_generated_newline_stays_in_its_row(tmp_path):
     """generated_predictions.txt has one line a row, predictions.jsonl the text."""
-    from reference_trainers.report.evaluation import _PredictionFiles
+    from reference_trainers.report.evaluation import Answer, write_predictions
 
     texts = ["one\ntwo", "plain", "", "three\u2028four\r"]
-    with _PredictionFiles(tmp_path) as files:
-        for row, text in enumerate(texts):
-            files.write(row, text, "reference\n")
+    answers = [Answer(row, text, "reference\n") for row, text in enumerate(texts)]
+    write_predictions(answers, tmp_path)
     plain = (tmp_path / PREDICTIONS_FILE).read_text("utf-8")
     assert plain.splitlines() == ["one\\ntwo", "plain", "", "three\\u2028four\\r"]
     rich = (tmp_path / "predictions.jsonl").read_text("utf-8").splitlines()

@@ -61,12 +61,12 @@ def tells_another_story(sound: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @planted(
-    "reference_trainers.report.evaluation._PredictionFiles.write",
+    "reference_trainers.report.evaluation.Answer",
     caught_by=("results.predictions",),
 )
 def counts_from_one(sound: Callable[..., Any]) -> Callable[..., Any]:
     """Numbers the rows from 1."""
-    return lambda files, row, *texts: sound(files, row + 1, *texts)
+    return lambda row, *texts: sound(row + 1, *texts)
 
 
 @planted(

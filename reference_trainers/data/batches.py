@@ -13,6 +13,7 @@ from reference_trainers.recipe.randomness import dropout_seed
 from reference_trainers.recipe.sampling import rows_at
 from reference_trainers.world import World
 
+WINDOW = 64  # batches of an evaluation that are sorted by length at a time
 NO_TARGET = -100  # the label that no loss counts: torch's cross entropy skips it
 
 
@@ -126,17 +127,32 @@ def global_batch(rows: Rows, plan: Plan, step: int) -> GlobalBatch:
 def eval_batches(
     rows: Rows, size: int, padding: Padding
 ) -> Iterator[tuple[np.ndarray, Batch]]:
-    """All rows in the order of their file, with their numbers in it."""
-    parts = [range(at, min(at + size, len(rows))) for at in range(0, len(rows), size)]
+    """All rows, with their numbers in their file; those of a length together.
+
+    The longest of a window come first: what does not fit into memory shows at once.
+    """
+    window = size * WINDOW
+    parts = [
+        list(range(at, min(at + window, len(rows))))
+        for at in range(0, len(rows), window)
+    ]
     whole = 0
     if padding.pads_are_targets:  # so that how the split is cut changes nothing
-        whole = max(longest(rows[list(part)]["labels"]) for part in parts)
+        whole = max(longest(rows[part]["labels"]) for part in parts)
     for part in parts:
-        columns = rows[list(part)]
-        sources, targets = columns["input_ids"], columns["labels"]
-        length = whole or longest(targets)
-        arrays = padded(sources, targets, padding, longest(sources), length, size)
-        yield np.asarray(columns["row"], np.int64), Batch(arrays, len(sources))
+        columns = rows[part]
+        by_length = sorted(
+            range(len(part)), key=lambda at: -len(columns["input_ids"][at])
+        )
+        for first in range(0, len(part), size):
+            chosen = by_length[first : first + size]
+            numbers, sources, targets = (
+                [columns[name][at] for at in chosen]
+                for name in ("row", "input_ids", "labels")
+            )
+            length = whole or longest(targets)
+            arrays = padded(sources, targets, padding, longest(sources), length, size)
+            yield np.asarray(numbers, np.int64), Batch(arrays, len(sources))
 
 
 def longest(rows: Sequence[Sequence[int]]) -> int:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -88,33 +87,31 @@ def evaluate(
     is not finite, which JSON can't say. Raises `EvaluationLeft`.
     """
     clock = Clock()
-    loss, tokens, lengths, rouge = 0.0, 0, 0, Rouge()
+    loss, tokens, lengths = 0.0, 0, 0
+    answers: list[Answer] = []
     batches = eval_batches(split.rows, settings.batch_size, settings.padding)
     total = math.ceil(len(split.rows) / settings.batch_size)
-    with ExitStack() as stack:
-        files = None
-        if predictions is not None:
-            files = stack.enter_context(_PredictionFiles(predictions))
-        for row_ids, batch in progress_bar(batches, total, prefix, settings.quiet):
-            exit_status = settings.asked_to_stop()
-            if exit_status is not None:
-                raise EvaluationLeft(exit_status)
-            batch_loss, batch_tokens = share.evaluate(backend, settings.group, batch)
-            loss, tokens = loss + batch_loss, tokens + batch_tokens
-            if settings.generation is None:
-                continue
-            generated = _answers(backend, batch, settings.generation, settings.group)
-            lengths += int((generated != settings.generation.pad_token_id).sum())
-            labels = batch.arrays.labels[: batch.rows]
-            labels = np.where(
-                labels == NO_TARGET, settings.generation.pad_token_id, labels
-            )
-            texts = _decoded(settings.tokenizer, generated)
-            references = _decoded(settings.tokenizer, labels)
-            for row, text, reference in zip(row_ids, texts, references, strict=True):
-                rouge.add(text, reference)
-                if files:
-                    files.write(int(row), text, reference)
+    for row_ids, batch in progress_bar(batches, total, prefix, settings.quiet):
+        exit_status = settings.asked_to_stop()
+        if exit_status is not None:
+            raise EvaluationLeft(exit_status)
+        batch_loss, batch_tokens = share.evaluate(backend, settings.group, batch)
+        loss, tokens = loss + batch_loss, tokens + batch_tokens
+        if settings.generation is None:
+            continue
+        generated = _answers(backend, batch, settings.generation, settings.group)
+        lengths += int((generated != settings.generation.pad_token_id).sum())
+        labels = batch.arrays.labels[: batch.rows]
+        labels = np.where(labels == NO_TARGET, settings.generation.pad_token_id, labels)
+        texts = _decoded(settings.tokenizer, generated)
+        references = _decoded(settings.tokenizer, labels)
+        answers += map(Answer, row_ids.tolist(), texts, references)
+    answers = in_order(answers)
+    rouge = Rouge()
+    for answer in answers:
+        rouge.add(answer.text, answer.reference)
+    if predictions is not None:
+        write_predictions(answers, predictions)
     seconds = clock.elapsed()
     finite = math.isfinite(loss)
     if not finite:
@@ -146,25 +143,30 @@ def _decoded(tokenizer: Any, tokens: np.ndarray) -> list[str]:
     return [text.strip() for text in texts]
 
 
-class _PredictionFiles:
-    """The two files of predictions, written as the rows come."""
+class Answer(NamedTuple):
+    """What was generated for a row."""
 
-    def __init__(self, folder: Path):
-        self._folder = folder
+    row: int
+    """Its number in its file, from 0."""
+    text: str
+    reference: str
 
-    def __enter__(self) -> _PredictionFiles:
-        with ExitStack() as stack:
-            self._plain, self._rich = (
-                stack.enter_context(open(self._folder / name, "w", encoding="utf-8"))
-                for name in (PREDICTIONS_FILE, PREDICTIONS_JSONL)
-            )
-            self._close = stack.pop_all().close
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._close()
+def in_order(answers: list[Answer]) -> list[Answer]:
+    """As their rows stand in the file: batches take rows of a length together."""
+    return sorted(answers)
 
-    def write(self, row: int, text: str, reference: str) -> None:
-        self._plain.write(one_line(text) + "\n")
-        record = {"row": row, "prediction": text, "reference": reference}
-        self._rich.write(one_line(json.dumps(record, ensure_ascii=False)) + "\n")
+
+def write_predictions(answers: list[Answer], folder: Path) -> None:
+    """The two files of predictions."""
+    plain = [one_line(answer.text) for answer in answers]
+    rich = [one_line(_record(answer)) for answer in answers]
+    for name, lines in ((PREDICTIONS_FILE, plain), (PREDICTIONS_JSONL, rich)):
+        text = "".join(f"{line}\n" for line in lines)
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+
+
+def _record(answer: Answer) -> str:
+    row, text, reference = answer
+    record = {"row": row, "prediction": text, "reference": reference}
+    return json.dumps(record, ensure_ascii=False)

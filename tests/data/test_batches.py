@@ -177,13 +177,25 @@ def test_pads_that_are_targets_fill_the_largest_length():
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 11, 50])
-def test_evaluation_takes_every_row_in_order(size):
+def test_evaluation_takes_every_row_the_longest_first(size):
     batches = list(eval_batches(ROWS, size, PADDING))
-    ids = [row for numbers, _ in batches for row in numbers.tolist()]
-    assert ids == [10 * row for row in range(11)]
+    ids = [row // 10 for numbers, _ in batches for row in numbers.tolist()]
+    assert sorted(ids) == [*range(11)]
+    lengths = [len(ROWS.sources[row]) for row in ids]
+    assert lengths == sorted(lengths, reverse=True)
     assert {len(numbers) for numbers, _ in batches[:-1]} <= {size}
     tokens = sum(batch.target_tokens for _, batch in batches)
     assert tokens == sum(map(len, ROWS.targets))
+
+
+def test_evaluation_sorts_a_window_at_a_time(monkeypatch):
+    """So that it holds no more of a long split than that."""
+    monkeypatch.setattr("reference_trainers.data.batches.WINDOW", 2)
+    batches = list(eval_batches(ROWS, 2, PADDING))
+    ids = [row // 10 for numbers, _ in batches for row in numbers.tolist()]
+    assert [{*ids[at : at + 4]} for at in (0, 4, 8)] == [
+        {0, 1, 2, 3}, {4, 5, 6, 7}, {8, 9, 10}
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("step", [0, 2])
