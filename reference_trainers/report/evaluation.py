@@ -107,19 +107,19 @@ def evaluate(
         references = _decoded(settings.tokenizer, labels)
         answers += map(Answer, row_ids.tolist(), texts, references)
     answers = in_order(answers)
-    rouge = Rouge()
-    for answer in answers:
-        rouge.add(answer.text, answer.reference)
     if predictions is not None:
         write_predictions(answers, predictions)
-    seconds = clock.elapsed()
     finite = math.isfinite(loss)
     if not finite:
         say(f"{prefix}_loss is {loss:g}: it is left out, and is never the best.")
     metrics: dict[str, Any] = {"loss": loss / max(1, tokens) if finite else None}
     if settings.generation is not None:
+        rouge = Rouge()
+        for answer in answers:
+            rouge.add(answer.text, answer.reference)
         metrics |= rouge.scores()
         metrics["gen_len"] = round(float(lengths) / len(split.rows), 4)
+    seconds = clock.elapsed()
     metrics |= {
         "runtime": round(seconds, 4),
         "samples": len(split.rows),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from nltk.tokenize import PunktSentenceTokenizer
-from rouge_score.rouge_scorer import RougeScorer
-
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 
 @cache
-def _sentences() -> PunktSentenceTokenizer:
+def _sentences() -> Any:
+    # nltk imports scipy.stats, a second that a run without texts need not wait for
+    from nltk.tokenize import PunktSentenceTokenizer
+
     # The scripts download English Punkt parameters; its rules alone need no download
     return PunktSentenceTokenizer()
 
@@ -26,6 +26,8 @@ class Rouge:
     """Mean F-measure over pairs of texts; adds up, so it holds no text."""
 
     def __init__(self) -> None:
+        from rouge_score.rouge_scorer import RougeScorer  # imports nltk
+
         self._scorer: Any = RougeScorer(KINDS, use_stemmer=True)
         self._sums = dict.fromkeys(KINDS, 0.0)
         self._pairs = 0
