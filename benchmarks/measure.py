@@ -37,6 +37,11 @@ class Effort:
     """When the rounds have taken so long in all, no other is begun."""
     fewest: int = 2
 
+    def times(self, factor: float) -> Effort:
+        """So much more of it."""
+        rounds = max(self.fewest, round(factor * self.rounds))
+        return Effort(rounds, factor * self.seconds, self.fewest)
+
     def is_done(self, rounds: int, elapsed: float) -> bool:
         if rounds < self.fewest:
             return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.table import table
 from conformance.profiles import PROFILES
-from reference_trainers import InputError, find_trainer
+from reference_trainers import InputError, OneSentenceParser, find_trainer
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "benchmarks" / "suite"
@@ -22,16 +23,15 @@ NO_TESTS = 5  # pytest's exit status
 
 def main(arguments: Sequence[str]) -> int:
     """The exit status: 0; 1 where a benchmark failed; 2 for a wrong command."""
-    asked = parser().parse_args(arguments)
     try:
-        return run(asked)
+        return run(parser().parse_args(arguments))
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = OneSentenceParser(
         prog="python -m benchmarks run", description=__doc__, allow_abbrev=False
     )
     made.add_argument(
@@ -52,6 +52,13 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "-k", dest="words", metavar="WORDS", help="only benchmarks of such names"
+    )
+    made.add_argument(
+        "--effort",
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help="so many times the usual rounds and seconds; default: %(default)s",
     )
     made.add_argument(
         "--json", type=Path, metavar="FILE", help="where the record is written"
@@ -85,6 +92,8 @@ def run(asked: argparse.Namespace) -> int:
 
 def check(asked: argparse.Namespace) -> None:
     """Raises `InputError` for a trainer or a profile that is not known, or not here."""
+    if not 0 < asked.effort < math.inf:
+        raise InputError(f"--effort {asked.effort:g}: give a number above 0.")
     for name in asked.trainer or ():
         find_trainer(name)
     if asked.profile not in PROFILES:
@@ -109,7 +118,7 @@ def command(asked: argparse.Namespace, file: Path) -> list[str]:
     made += ["--confcutdir", str(SUITE), "-o", "addopts=", "-o", "timeout=0"]
     made += ["-v", "-ra", "-W", "ignore", "-p", "no:cacheprovider", "-p", "no:xdist"]
     made += ["--benchmark-quiet", f"--benchmark-json={file}"]
-    made += ["--profile", asked.profile]
+    made += ["--profile", asked.profile, "--effort", str(asked.effort)]
     made += ["--quick"] if asked.quick else []
     made += ["-k", asked.words] if asked.words else []
     for name in asked.trainer or ():

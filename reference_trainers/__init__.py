@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from reference_trainers.checkpoints.manifest import verify_checkpoint
     from reference_trainers.checkpoints.read import read_checkpoint
     from reference_trainers.checkpoints.write import write_checkpoint
-    from reference_trainers.cli import TRACEBACK_HELP, exit_with, parse
+    from reference_trainers.cli import (
+        TRACEBACK_HELP,
+        OneSentenceParser,
+        exit_with,
+        parse,
+    )
     from reference_trainers.data.batches import (
         Arrays,
         Batch,
@@ -64,7 +69,7 @@ _HOMES = {
     "checkpoints.manifest": ("verify_checkpoint",),
     "checkpoints.read": ("read_checkpoint",),
     "checkpoints.write": ("write_checkpoint",),
-    "cli": ("TRACEBACK_HELP", "exit_with", "parse"),
+    "cli": ("TRACEBACK_HELP", "OneSentenceParser", "exit_with", "parse"),
     "data.batches": ("Arrays", "Batch", "GlobalBatch", "Rows", "eval_batches"),
     "data.rows": ("load_rows",),
     "errors": ("InputError", "ProcessLost", "TrainingStopped"),
@@ -127,6 +132,7 @@ __all__ = [
     "Listed",
     "LossScale",
     "ModelSource",
+    "OneSentenceParser",
     "Padding",
     "Plan",
     "ProcessLost",

@@ -31,9 +31,9 @@ from reference_trainers import (
 PLAYED = Played()
 PEAK = pytest.StashKey[dict[str, float]]()
 # A step of the tiny shape takes milliseconds, one of T5-small's takes seconds
-EFFORTS = {"tiny": Effort(60, 8, 3), "t5-small": Effort(10, 45, 3)}
+EFFORTS = {"tiny": Effort(40, 4, 3), "t5-small": Effort(8, 25, 3)}
 QUICK = Effort(12, 2, 3)
-FEW = {"tiny": Effort(5, 20, 2), "t5-small": Effort(2, 60, 2)}
+FEW = {"tiny": Effort(3, 10, 2), "t5-small": Effort(2, 30, 1)}
 QUICK_FEW = Effort(2, 1, 1)
 
 
@@ -41,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("benchmarks")
     group.addoption("--quick", action="store_true", help="the tiny shape, few rounds")
     group.addoption("--trainer", action="append", help="one of them; default: all here")
+    group.addoption("--effort", type=float, default=1.0, help="so many times the usual")
     group.addoption("--profile", default="cpu", choices=sorted(PROFILES))
 
 
@@ -139,15 +140,19 @@ def opened(workshop: Workshop, trainer: Trainer, shape: Shape) -> Opened:
 @pytest.fixture
 def effort(request: pytest.FixtureRequest, shape: Shape) -> Effort:
     """How long the rounds of steps and searches go on."""
-    quick = request.config.getoption("--quick")
-    return QUICK if quick else EFFORTS[shape.name]
+    return asked(request.config, QUICK, EFFORTS[shape.name])
 
 
 @pytest.fixture
 def few(request: pytest.FixtureRequest, shape: Shape) -> Effort:
     """The same of what takes long, each time."""
-    quick = request.config.getoption("--quick")
-    return QUICK_FEW if quick else FEW[shape.name]
+    return asked(request.config, QUICK_FEW, FEW[shape.name])
+
+
+def asked(config: pytest.Config, quick: Effort, usual: Effort) -> Effort:
+    """As the flags say."""
+    chosen = quick if config.getoption("--quick") else usual
+    return chosen.times(config.getoption("--effort"))
 
 
 Record = Callable[..., None]

@@ -37,12 +37,6 @@ def test_bad_input_is_told_in_a_sentence(arguments, sentence, capsys):
     assert told.out == ""
 
 
-def test_a_flag_that_is_not_known_ends_with_2(capsys):
-    with pytest.raises(SystemExit, match="2"):
-        command.main(["run", "--fast"])
-    assert "unrecognized arguments: --fast" in capsys.readouterr().err
-
-
 def test_help_lists_the_commands(capsys):
     assert command.main(["--help"]) == 0
     told = capsys.readouterr().out

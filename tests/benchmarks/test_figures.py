@@ -158,7 +158,8 @@ def test_the_interval_is_students():
 
 
 def test_one_pair_has_no_interval():
-    assert figures.ratio_of([1.0], [3.0]) == figures.Ratio(pytest.approx(3), None, None)
+    ratio = figures.ratio_of([1.0], [3.0])
+    assert ratio.value == pytest.approx(3) and ratio.low is ratio.high is None
 
 
 # ---- is it so? -----------------------------------------------------------------------
