@@ -28,6 +28,10 @@ OWN = "fixtures.numpy_backend:TRAINER"
             ["run", "--profile", "cpu-p2"],
             "--profile cpu-p2: benchmarks are measured in",
         ),
+        (["run", "--fast"], "unrecognized arguments: --fast. See -h."),
+        (["run", "--effort", "0"], "--effort 0: give a number above 0."),
+        (["run", "--effort", "nan"], "--effort nan: give a number above 0."),
+        (["run", "--effort", "much"], "--effort: invalid float value: 'much'. See"),
     ],
 )
 def test_bad_input_is_told_in_a_sentence(arguments, sentence, capsys):
