@@ -102,7 +102,7 @@ def test_training(
         made = which.run(workshop.spec(shape, **flags, output_dir=str(out)))
         reports[which.name].append(made)
         shutil.rmtree(out)
-        return rows
+        return rows_of(made)
 
     beside = {"stock": lambda: run(stock_transformers.TRAINER)}
     measured = measure_calls(
@@ -113,13 +113,12 @@ def test_training(
         warms_up=False,
         tools=workshop.tools,
     )
-    ours, stock = (list(map(step_seconds, reports[n])) for n in (trainer.name, STOCK))
     record(
         "training",
         measured,
         work=partial(training_flops, model_shape(source.config)),
         devices=reports[trainer.name][-1].hardware.get("devices", 1),
-        floors=floors_of(ours, {"stock-steps": stock}) if stock else {},
+        floors=of_stock_steps(reports[trainer.name], reports[STOCK]),
     )
 
 
@@ -142,6 +141,20 @@ def lengths_in_tokens(
         for name, longest in columns
     )
     return tuple(zip(sources, targets, strict=True))
+
+
+def rows_of(report: RunReport) -> int:
+    """Rows of all steps, as far as the report names them."""
+    named = [step.row_ids for step in report.steps]
+    return sum(len(rows) for rows in named if isinstance(rows, list))
+
+
+def of_stock_steps(ours: list[RunReport], stock: list[RunReport]) -> dict[str, Any]:
+    """Usual steps beside those of transformers' script, where that ran."""
+    if not stock:
+        return {}
+    beside = {"stock-steps": list(map(step_seconds, stock))}
+    return floors_of(list(map(step_seconds, ours)), beside)
 
 
 def step_seconds(report: RunReport) -> float:
