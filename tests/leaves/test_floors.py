@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -63,7 +65,8 @@ def test_a_bare_step_makes_the_updates_of_its_trainer(name, floor, spec):
 def test_a_product_of_ones_is_its_size(name, spec):
     module = trainer_of(name).floor_module()
     assert module is not None
-    assert np.ravel(module.matmul(spec, 64)())[0] == 64
+    product: Any = module.matmul(spec, 64)()
+    assert np.ravel(product)[0] == 64
 
 
 def test_a_trainer_need_not_name_a_floor():
