@@ -32,7 +32,7 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     parts = [
         f"{platform.system()} {platform.machine()}",
-        _processor(),
+        processor(),
         f"{len(os.sched_getaffinity(0))} cores",
         f"{memory / 2**30:.0f} GiB",
         *gpu_names(),
@@ -40,7 +40,8 @@ def machine() -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _processor(told: Path = Path("/proc/cpuinfo")) -> str:
+def processor(told: Path = Path("/proc/cpuinfo")) -> str:
+    """Its own name for itself, or that of its architecture."""
     try:
         lines = told.read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -11,16 +11,37 @@ if TYPE_CHECKING:
     from reference_trainers.checkpoints.manifest import verify_checkpoint
     from reference_trainers.checkpoints.read import read_checkpoint
     from reference_trainers.checkpoints.write import write_checkpoint
-    from reference_trainers.cli import TRACEBACK_HELP, exit_with, parse
-    from reference_trainers.data.batches import Arrays, Batch, GlobalBatch, Rows
+    from reference_trainers.cli import (
+        TRACEBACK_HELP,
+        OneSentenceParser,
+        exit_with,
+        parse,
+    )
+    from reference_trainers.data.batches import (
+        Arrays,
+        Batch,
+        GlobalBatch,
+        Rows,
+        eval_batches,
+    )
+    from reference_trainers.data.rows import load_rows
     from reference_trainers.errors import InputError, ProcessLost, TrainingStopped
     from reference_trainers.files import files_in, write_whole
-    from reference_trainers.loop import after_update
+    from reference_trainers.hub.sharing import push_folder
+    from reference_trainers.loop import after_update, fit
     from reference_trainers.models.generation import GenerationSettings
-    from reference_trainers.models.source import ModelSource
-    from reference_trainers.protocols import Backend, Hooks, State, Trainer, Update
+    from reference_trainers.models.source import ModelSource, load_model
+    from reference_trainers.protocols import (
+        Backend,
+        BareStep,
+        Floor,
+        Hooks,
+        State,
+        Trainer,
+        Update,
+    )
     from reference_trainers.recipe.loss_scale import LossScale
-    from reference_trainers.recipe.plan import Padding, Plan
+    from reference_trainers.recipe.plan import Padding, Plan, plan_of
     from reference_trainers.recipe.sampling import rows_at
     from reference_trainers.recipe.schedule import learning_rate, total_steps
     from reference_trainers.registry import (
@@ -48,16 +69,26 @@ _HOMES = {
     "checkpoints.manifest": ("verify_checkpoint",),
     "checkpoints.read": ("read_checkpoint",),
     "checkpoints.write": ("write_checkpoint",),
-    "cli": ("TRACEBACK_HELP", "exit_with", "parse"),
-    "data.batches": ("Arrays", "Batch", "GlobalBatch", "Rows"),
+    "cli": ("TRACEBACK_HELP", "OneSentenceParser", "exit_with", "parse"),
+    "data.batches": ("Arrays", "Batch", "GlobalBatch", "Rows", "eval_batches"),
+    "data.rows": ("load_rows",),
     "errors": ("InputError", "ProcessLost", "TrainingStopped"),
     "files": ("files_in", "write_whole"),
-    "loop": ("after_update",),
+    "hub.sharing": ("push_folder",),
+    "loop": ("after_update", "fit"),
     "models.generation": ("GenerationSettings",),
-    "models.source": ("ModelSource",),
-    "protocols": ("Backend", "Hooks", "State", "Trainer", "Update"),
+    "models.source": ("ModelSource", "load_model"),
+    "protocols": (
+        "Backend",
+        "BareStep",
+        "Floor",
+        "Hooks",
+        "State",
+        "Trainer",
+        "Update",
+    ),
     "recipe.loss_scale": ("LossScale",),
-    "recipe.plan": ("Padding", "Plan"),
+    "recipe.plan": ("Padding", "Plan", "plan_of"),
     "recipe.sampling": ("rows_at",),
     "recipe.schedule": ("learning_rate", "total_steps"),
     "registry": (
@@ -91,7 +122,9 @@ __all__ = [
     "TRACEBACK_HELP",
     "Arrays",
     "Backend",
+    "BareStep",
     "Batch",
+    "Floor",
     "GenerationSettings",
     "GlobalBatch",
     "Hooks",
@@ -99,6 +132,7 @@ __all__ = [
     "Listed",
     "LossScale",
     "ModelSource",
+    "OneSentenceParser",
     "Padding",
     "Plan",
     "ProcessLost",
@@ -114,14 +148,20 @@ __all__ = [
     "Update",
     "World",
     "after_update",
+    "eval_batches",
     "exit_with",
     "files_in",
     "find_trainer",
+    "fit",
     "flags_of_dict",
     "json_text",
     "learning_rate",
     "listed",
+    "load_model",
+    "load_rows",
     "parse",
+    "plan_of",
+    "push_folder",
     "read_checkpoint",
     "refusals_of",
     "rows_at",

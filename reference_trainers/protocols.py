@@ -203,3 +203,34 @@ class Backend(Protocol):
     def peak_memory_bytes(self) -> int | None:
         """The most that the device held at a time, where it tells."""
         return None
+
+
+class BareStep(Protocol):
+    """One update of the framework's own making: compiled, and nothing around it."""
+
+    @property
+    def compilations(self) -> int:
+        """Programs compiled so far."""
+
+    def __call__(self, batch: GlobalBatch) -> SupportsFloat:
+        """Updates on a batch of one micro-batch, at a constant rate; its mean token
+        loss, which may live on the device: ``float()`` waits for it."""
+
+
+class Floor(Protocol):
+    """What a trainer is measured against: a module of its framework (`floor.py`)."""
+
+    STEPS: Mapping[str, Callable[[TrainingSpec, ModelSource], BareStep]]
+    """By name, what makes a bare step with the model of a source; first the one that is
+    soonest ready."""
+    SEARCHES: Mapping[
+        str,
+        Callable[
+            [TrainingSpec, ModelSource],
+            Callable[[Batch, GenerationSettings], np.ndarray],
+        ],
+    ]
+    """By name, what makes a `generate` of the framework's own, if it has one."""
+
+    def matmul(self, spec: TrainingSpec, size: int) -> Callable[[], object]:
+        """What multiplies two square matrices in `spec.compute_dtype`, and waits."""

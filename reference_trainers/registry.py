@@ -27,7 +27,7 @@ from reference_trainers.spec_rules import check_tpu
 from reference_trainers.world import world_of
 
 if TYPE_CHECKING:
-    from reference_trainers.protocols import Backend, Trainer
+    from reference_trainers.protocols import Backend, Floor, Trainer
     from reference_trainers.results import RunReport
 
 GROUP = "reference_trainers.trainers"
@@ -51,6 +51,8 @@ class SharedTrainer:
     """Train and evaluate where no do_* flag is given (the Accelerate script)."""
     refuses: Mapping[str, str] = field(default_factory=lambda: UNTOLD)
     """By flag, the sentence that refuses a run which gives it a value."""
+    floor: str | None = None
+    """The module of its framework's bare steps, which benchmarks measure it against."""
 
     def run(self, spec: TrainingSpec) -> RunReport:
         """Runs `spec` and writes its output folder.
@@ -80,6 +82,13 @@ class SharedTrainer:
             with import_noise_kept_off_stderr():
                 return pkgutil.resolve_name(self.backend)
         return self.backend
+
+    def floor_module(self) -> Floor | None:
+        """What `floor` names, which imports the framework; None: it names none."""
+        if self.floor is None:
+            return None
+        with import_noise_kept_off_stderr():
+            return pkgutil.resolve_name(self.floor)
 
 
 def refusals_of(trainer: Trainer) -> Mapping[str, str]:

@@ -7,4 +7,5 @@ TRAINER = SharedTrainer(
     "flax",
     "reference_trainers.flax.backend:FlaxBackend",
     refuses={"tpu": "--tpu: JAX takes the TPUs that it sees by itself; leave it out."},
+    floor="reference_trainers.flax.floor",
 )

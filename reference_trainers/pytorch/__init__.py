@@ -11,15 +11,18 @@ NO_FSDP = {
     "fsdp": "--fsdp: Seq2SeqTrainer keeps a whole model on each device here; use "
     "run_summarization_no_trainer.py, or leave it out."
 }
+FLOOR = "reference_trainers.pytorch.floor"
 # By name: flags and files are checked before the framework is imported.
 TRAINER = SharedTrainer(
     "pytorch",
     "reference_trainers.pytorch.run_summarization:Seq2SeqTrainerBackend",
     refuses=REFUSES | NO_FSDP,
+    floor=FLOOR,
 )
 NO_TRAINER = SharedTrainer(
     "accelerate",
     "reference_trainers.pytorch.run_summarization_no_trainer:AccelerateBackend",
     trains_by_default=True,
     refuses=REFUSES,
+    floor=FLOOR,
 )

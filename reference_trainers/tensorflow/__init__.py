@@ -15,4 +15,5 @@ TRAINER = SharedTrainer(
     refuses={
         "fsdp": "--fsdp: TensorFlow keeps a whole model on each device; leave it out."
     },
+    floor="reference_trainers.tensorflow.floor",
 )

@@ -38,3 +38,21 @@ def test_seq2seq_trainer_loads_a_checkpoint_where_we_stop_it() -> None:
 
     assert callable(Seq2SeqTrainer._load_from_checkpoint)
     assert "_load_from_checkpoint" in vars(ContractTrainer)
+
+
+def test_torch_gives_its_compiler_by_name() -> None:
+    """pytorch/floor.py: what `torch.compile` compiles is counted."""
+    torch = pytest.importorskip("torch", reason="not run: torch is not installed")
+    pytest.importorskip("accelerate", reason="not run: accelerate is not installed")
+    assert callable(torch._dynamo.lookup_backend("inductor"))
+
+
+def test_tensorflow_counts_the_programs_of_a_function() -> None:
+    """tensorflow/floor.py: `compilations`."""
+    tf = pytest.importorskip(
+        "tensorflow", reason="not run: TensorFlow is not installed"
+    )
+    double = tf.function(lambda x: 2 * x, autograph=False)
+    for value in (1, 2, 1.0):
+        double(tf.constant(value))
+    assert double.experimental_get_tracing_count() == 2

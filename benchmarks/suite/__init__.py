@@ -1,0 +1,1 @@
+"""The benchmarks, as pytest files: `python -m benchmarks run` runs them."""
