@@ -59,6 +59,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RUNS",
         help="instead: measure the gate's own error rates, by so many runs a line",
     )
+    _add_how(parser, rules)
+    return parser
+
+
+def _add_how(parser: argparse.ArgumentParser, rules: Rules) -> None:
     parser.add_argument(
         "--head", metavar="REF", help="the commit to judge; default: the working tree"
     )
@@ -98,7 +103,6 @@ def _parser() -> argparse.ArgumentParser:
         "--json", type=Path, metavar="FILE", help="write all values and verdicts, too"
     )
     parser.add_argument("--traceback", action="store_true", help=TRACEBACK_HELP)
-    return parser
 
 
 UNUSED: dict[str, tuple[str, ...]] = {

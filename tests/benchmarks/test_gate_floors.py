@@ -99,7 +99,8 @@ def test_one_process_counts_by_its_pairs():
         ]
     )
     assert found.error == pytest.approx(stats.sem(pairs))
-    assert (found.mean, found.freedom) == (pytest.approx(pairs.mean()), 5)
+    assert found.mean == pytest.approx(pairs.mean())
+    assert found.freedom == 5
 
 
 def test_what_is_recorded_and_not_run_is_lost(clone, capsys):
@@ -130,9 +131,7 @@ def test_refusals(clone, capsys):
     )
     other = write_bench_record(clone / "other.json", cores=1)
     said = refused(other)
-    assert (
-        "no record of Linux x86_64, 1 core, 2 threads; it has: Linux x86_64, 2" in said
-    )
+    assert "no record of Linux x86_64, 1 core, 2 threads; it has: Linux" in said
     assert "several machines made them" in refused(good, other)
     plain = write_bench_record(clone / "plain.json")
     good.write_text(plain.read_text())
