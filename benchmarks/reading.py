@@ -43,16 +43,16 @@ class Machine:
 
     kind: str
     cores: int | None
-    threads: int | None
+    threads: str
+    """Settings of the environment, or a number; empty: not told."""
 
     @property
     def name(self) -> str:
-        parts = [self.kind]
-        if self.cores is not None:
-            parts.append(f"{self.cores} core{'s' * (self.cores != 1)}")
-        if self.threads is not None:
-            parts.append(f"{self.threads} thread{'s' * (self.threads != 1)}")
-        return ", ".join(parts)
+        cores = f"{self.cores} core{'s' * (self.cores != 1)}"
+        # Some kinds say their cores themselves
+        said = self.cores is None or cores in self.kind
+        parts = [self.kind, "" if said else cores, self.threads]
+        return ", ".join(filter(None, parts))
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def read_record(path: Path) -> Record:
         machine=Machine(
             _text(machine, "kind", f"{path}: machine_info"),
             _count(machine, "cores", f"{path}: machine_info"),
-            _count(machine, "threads", f"{path}: machine_info"),
+            _threads(machine.get("threads")),
         ),
         versions={
             str(library): str(version)
@@ -166,6 +166,12 @@ def _dict(found: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{where} has no {key}; {ADVICE}")
     return value
+
+
+def _threads(found: Any) -> str:
+    if isinstance(found, dict):
+        return " ".join(f"{name}={value}" for name, value in sorted(found.items()))
+    return f"{found} thread{'s' * (found != 1)}" if found is not None else ""
 
 
 def _text(found: Mapping[str, Any], key: str, where: str) -> str:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from benchmarks.gate import floors, simulation, table
 from benchmarks.gate.checkouts import checked_out
-from benchmarks.gate.processes import HERE, check_tools
+from benchmarks.gate.processes import HERE, Suite, check_tools
 from benchmarks.gate.session import compare
 from benchmarks.gate.statistics import INCONCLUSIVE, REGRESSION, Rules
 from reference_trainers import TRACEBACK_HELP, InputError, exit_with, write_whole
@@ -103,12 +103,16 @@ def _add_how(parser: argparse.ArgumentParser, rules: Rules) -> None:
         "--json", type=Path, metavar="FILE", help="write all values and verdicts, too"
     )
     parser.add_argument("--traceback", action="store_true", help=TRACEBACK_HELP)
+    parser.epilog = (
+        "What stands after -- is for pytest and the suite's conftest.py: "
+        "python -m benchmarks gate --base main -- --quick"
+    )
 
 
 UNUSED: dict[str, tuple[str, ...]] = {
     "base": (),
-    "floor": ("head", "expression", "budget", "seed"),
-    "simulate": ("head", "expression", "budget", "json"),
+    "floor": ("head", "expression", "budget", "seed", "to_pytest"),
+    "simulate": ("head", "expression", "budget", "json", "to_pytest"),
 }
 """Flags that say nothing of it: refused, not ignored."""
 
@@ -116,7 +120,9 @@ UNUSED: dict[str, tuple[str, ...]] = {
 def main(arguments: Sequence[str], root: Path = HERE) -> int:
     """The exit status. `root`: the checkout whose benchmarks are run."""
     try:
-        asked = _parser().parse_args(arguments)
+        ours, to_pytest = _split(arguments)
+        asked = _parser().parse_args(ours)
+        asked.to_pytest = to_pytest
     except InputError as error:
         exit_with(error, "--traceback" in arguments)
     # As an exception, so that no process and no folder is left behind
@@ -136,11 +142,20 @@ def main(arguments: Sequence[str], root: Path = HERE) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
+def _split(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...] | None]:
+    """What stands before and after --; None: there is no such thing."""
+    given = list(arguments)
+    if "--" not in given:
+        return given, None
+    place = given.index("--")
+    return given[:place], tuple(given[place + 1 :])
+
+
 def _checked(asked: argparse.Namespace) -> Rules:
     what = next(name for name in UNUSED if getattr(asked, name) is not None)
     for name in UNUSED[what]:
         if getattr(asked, name) is not None:
-            flag = "-k" if name == "expression" else f"--{name}"
+            flag = {"expression": "-k", "to_pytest": "--"}.get(name, f"--{name}")
             raise InputError(f"{flag} says nothing of --{what}; leave it out.")
     if not 0 < asked.alpha < 0.5:
         raise InputError(f"--alpha {asked.alpha}: give a chance between 0 and 0.5.")
@@ -163,9 +178,8 @@ def _gate(asked: argparse.Namespace, rules: Rules, root: Path) -> int:
     check_tools(root)
     budget = float("inf") if asked.budget is None else asked.budget
     with checked_out(root, asked.base, asked.head) as (base, head):
-        outcome = compare(
-            root, base, head, asked.expression, rules, budget, asked.seed or 0
-        )
+        suite = Suite(root, asked.expression, asked.to_pytest or ())
+        outcome = compare(suite, base, head, rules, budget, asked.seed or 0)
     print(table.heading(base.label, head.label, outcome.pairs, rules))
     print(table.of_outcome(outcome))
     if asked.json is not None:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -36,6 +36,18 @@ class Measured:
     reasons: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Suite:
+    """The benchmarks that both versions run: one yardstick."""
+
+    root: Path
+    """The checkout that holds them."""
+    expression: str | None = None
+    """pytest's -k."""
+    flags: tuple[str, ...] = ()
+    """Further ones of pytest's."""
+
+
 def check_tools(root: Path) -> None:
     if find_spec("pytest_benchmark") is None:
         raise InputError(
@@ -45,16 +57,16 @@ def check_tools(root: Path) -> None:
         raise InputError(f"{root} has no folder {SUITE}: run the gate from a clone.")
 
 
-def measure(
-    root: Path, version: Version, names: Sequence[str], expression: str | None
-) -> Measured:
-    """Runs the benchmarks `names` (none: all that match `expression`)."""
+def measure(suite: Suite, version: Version, names: Sequence[str]) -> Measured:
+    """Runs the benchmarks `names` (none: all that match) in a fresh process."""
     with tempfile.TemporaryDirectory(dir=version.path.parent) as work:
         record = Path(work) / "record.json"
-        targets = [str(root / name) for name in names] or [str(root / SUITE)]
+        targets = [str(suite.root / name) for name in names]
+        if names:  # they have matched once
+            suite = replace(suite, expression=None)
+        targets = targets or [str(suite.root / SUITE)]
         targets += ["--benchmark-only", "--benchmark-json", str(record)]
-        selected = None if names else expression
-        said = _pytest(root, version, targets, selected, Path(work))
+        said = _pytest(suite, version, targets, Path(work))
         found: dict[str, Any] = {"benchmarks": []}
         if record.is_file() and record.stat().st_size:  # empty: none was run
             found = json.loads(record.read_text(encoding="utf-8"))
@@ -65,29 +77,25 @@ def measure(
     return Measured(seconds, said["failures"])
 
 
-def tests_in(version: Version, tree: Path, expression: str | None) -> frozenset[str]:
-    """The tests of a checkout's own suite, without running them; none where it has no
-    suite."""
-    if not (tree / SUITE).is_dir():
+def tests_in(suite: Suite, version: Version) -> frozenset[str]:
+    """The names of its tests, without running them; none where there is no suite."""
+    if not (suite.root / SUITE).is_dir():
         return frozenset()
     with tempfile.TemporaryDirectory(dir=version.path.parent) as work:
-        asked = [str(tree / SUITE), "--collect-only"]
-        said = _pytest(tree, version, asked, expression, Path(work))
+        asked = [str(suite.root / SUITE), "--collect-only"]
+        said = _pytest(suite, version, asked, Path(work))
     return frozenset(said["collected"])
 
 
 def _pytest(
-    root: Path,
-    version: Version,
-    arguments: Sequence[str],
-    expression: str | None,
-    work: Path,
+    suite: Suite, version: Version, arguments: Sequence[str], work: Path
 ) -> dict[str, Any]:
     """What the witness says.
 
     `append`: else pytest would put the folder of the tests, where another
     `reference_trainers` stands, first. So would a Python that is not told to be safe.
     """
+    root, expression = suite.root, suite.expression
     told = work / "witness.json"
     shutil.copy(WITNESS, work / "gate_witness.py")
     environment = {
@@ -96,9 +104,10 @@ def _pytest(
         "PYTHONSAFEPATH": "1",
         witness.FILE: str(told),
     }
-    command = [sys.executable, "-m", "pytest", *arguments, "-q"]
+    command = [sys.executable, "-m", "pytest", *arguments, *suite.flags, "-q"]
     command += [] if expression is None else ["-k", expression]
-    command += ["-p", "gate_witness", "-p", "no:cacheprovider"]
+    command += ["-p", "gate_witness", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command += ["-o", "addopts=", "-o", "timeout=0"]  # those are for tests
     command += ["--import-mode=append", "--continue-on-collection-errors"]
     command += [f"--rootdir={root}", f"--confcutdir={root / SUITE.parent}"]
     command += [f"--basetemp={work / 'tests'}"]

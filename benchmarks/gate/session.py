@@ -6,13 +6,12 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 from tqdm import tqdm
 
 from benchmarks.gate.checkouts import Version
-from benchmarks.gate.processes import Measured, measure, tests_in
+from benchmarks.gate.processes import Measured, Suite, measure, tests_in
 from benchmarks.gate.statistics import (
     INCONCLUSIVE,
     Estimate,
@@ -60,23 +59,25 @@ class Pair:
 
 
 def compare(
-    root: Path,
+    suite: Suite,
     base: Version,
     head: Version,
-    expression: str | None,
     rules: Rules,
     budget: float,
     seed: int,
 ) -> Outcome:
-    """Base against head by the benchmarks of the checkout at `root`."""
-    gone = tests_in(base, base.tree, expression) - tests_in(head, root, expression)
+    """Base against head by the benchmarks of one suite."""
+    own = replace(suite, root=base.tree)
+    lost = dict.fromkeys(
+        tests_in(own, base) - tests_in(suite, head),
+        "it is in base's own suite, and not in this one",
+    )
 
     def run(version: Version, names: list[str]) -> Measured:
-        return measure(root, version, names, expression)
+        return measure(suite, version, names)
 
-    pairs, decided = in_pairs(run, base, head, rules, budget, seed, expression)
-    lost = dict.fromkeys(gone, "it is in base's own suite, and not in this one")
-    return outcome_of(pairs, decided, lost, rules)
+    pairs, judged = in_pairs(run, base, head, rules, budget, seed, suite.expression)
+    return outcome_of(pairs, judged, lost, rules)
 
 
 def in_pairs(

@@ -94,7 +94,8 @@ def test_the_same_commit_twice_and_a_benchmark_that_is_lost(tmp_path, capsys):
     assert "0 regression, 0 inconclusive, 1 no regression, 1 lost" in said
     assert f"lost: {name_of('b')}: it is in base's own suite" in said
     # It is not asked for, so it is not missed
-    assert gate(root, *asked, "-k", "a]") == 0
+    assert gate(root, *asked, "-k", "a]", "--", "--deselect", name_of("b")) == 0
+    assert gate(root, *asked, "--", "--deselect", name_of("b")) == 0
 
 
 def test_a_budget_that_ends_leaves_it_open(tmp_path, capsys):
@@ -122,6 +123,7 @@ def test_a_budget_that_ends_leaves_it_open(tmp_path, capsys):
         (["--base", "HEAD", "--json", "no/x"], "--json no/x: there is no such folder"),
         ([], "one of the arguments --base --floor --simulate is required"),
         (["--simulate", "9", "-k", "a"], "-k says nothing of --simulate"),
+        (["--simulate", "9", "--", "-x"], "-- says nothing of --simulate"),
         (["--simulate", "0"], "--simulate 0: give 1 or more runs"),
         (["--floor", "x.json", "--seed", "1"], "--seed says nothing of --floor"),
     ],
