@@ -17,6 +17,7 @@ from benchmarks.gate.checkouts import checked_out
 from benchmarks.gate.processes import HERE, Suite, check_tools
 from benchmarks.gate.session import compare
 from benchmarks.gate.statistics import INCONCLUSIVE, REGRESSION, Rules
+from conformance.profiles import PROFILES
 from reference_trainers import TRACEBACK_HELP, InputError, exit_with, write_whole
 
 REGRESSED, LOST, UNDECIDED = 1, 3, 4  # exit statuses
@@ -71,6 +72,11 @@ def _add_how(parser: argparse.ArgumentParser, rules: Rules) -> None:
         "-k", dest="expression", metavar="EXPR", help="only benchmarks that match"
     )
     parser.add_argument(
+        "--profile",
+        metavar="NAME",
+        help="hardware and precision, as `python -m conformance profiles` lists them",
+    )
+    parser.add_argument(
         "--budget",
         type=float,
         metavar="SECONDS",
@@ -111,8 +117,8 @@ def _add_how(parser: argparse.ArgumentParser, rules: Rules) -> None:
 
 UNUSED: dict[str, tuple[str, ...]] = {
     "base": (),
-    "floor": ("head", "expression", "budget", "seed", "to_pytest"),
-    "simulate": ("head", "expression", "budget", "json", "to_pytest"),
+    "floor": ("head", "expression", "profile", "budget", "seed", "to_pytest"),
+    "simulate": ("head", "expression", "profile", "budget", "json", "to_pytest"),
 }
 """Flags that say nothing of it: refused, not ignored."""
 
@@ -177,8 +183,8 @@ def _checked(asked: argparse.Namespace) -> Rules:
 def _gate(asked: argparse.Namespace, rules: Rules, root: Path) -> int:
     check_tools(root)
     budget = float("inf") if asked.budget is None else asked.budget
+    suite = _suite(asked, root)
     with checked_out(root, asked.base, asked.head) as (base, head):
-        suite = Suite(root, asked.expression, asked.to_pytest or ())
         outcome = compare(suite, base, head, rules, budget, asked.seed or 0)
     print(table.heading(base.label, head.label, outcome.pairs, rules))
     print(table.of_outcome(outcome))
@@ -187,6 +193,20 @@ def _gate(asked: argparse.Namespace, rules: Rules, root: Path) -> int:
         _write(asked.json, text)
     verdicts = {judged.verdict for judged in outcome.judged}
     return _status(verdicts, bool(outcome.lost), asked.fail_on_inconclusive)
+
+
+def _suite(asked: argparse.Namespace, root: Path) -> Suite:
+    flags: tuple[str, ...] = asked.to_pytest or ()
+    if asked.profile is None:
+        return Suite(root, asked.expression, flags)
+    if asked.profile not in PROFILES:
+        raise InputError(
+            f"--profile {asked.profile}: no such profile; there are: "
+            f"{', '.join(PROFILES)}."
+        )
+    profile = PROFILES[asked.profile]
+    flags = ("--profile", profile.name, *flags)
+    return Suite(root, asked.expression, flags, profile.environment)
 
 
 def _floor(asked: argparse.Namespace, rules: Rules, root: Path) -> int:

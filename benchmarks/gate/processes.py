@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -46,6 +46,8 @@ class Suite:
     """pytest's -k."""
     flags: tuple[str, ...] = ()
     """Further ones of pytest's."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Further variables of each process."""
 
 
 def check_tools(root: Path) -> None:
@@ -100,6 +102,7 @@ def _pytest(
     shutil.copy(WITNESS, work / "gate_witness.py")
     environment = {
         **os.environ,
+        **suite.environment,
         "PYTHONPATH": os.pathsep.join(map(str, [work, version.path, root])),
         "PYTHONSAFEPATH": "1",
         witness.FILE: str(told),

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+pytest.importorskip("scipy", reason="not run: scipy is not installed")
+
 ROOT = Path(__file__).parents[2]
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/benchmarks.yml").read_text())
 JOBS = WORKFLOW["jobs"]

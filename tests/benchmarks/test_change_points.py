@@ -8,6 +8,8 @@ import math
 import numpy as np
 import pytest
 
+pytest.importorskip("scipy", reason="not run: scipy is not installed")
+
 from benchmarks.report.change_points import PENALTY, SHORTEST, change_points, noise
 
 

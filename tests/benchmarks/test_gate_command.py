@@ -13,13 +13,16 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("scipy", reason="not run: scipy is not installed")
+pytest.importorskip(
+    "pytest_benchmark", reason="not run: pytest-benchmark is not installed"
+)
+
 from benchmarks.gate import command, processes
 from benchmarks.gate.command import main
 from benchmarks.gate.processes import SUITE
 from benchmarks.gate.statistics import Rules
 from tests.benchmarks.small_repository import change, commit, git, name_of, repository
-
-pytest.importorskip("pytest_benchmark", reason="not run: needs pytest-benchmark")
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +116,23 @@ def test_a_budget_that_ends_leaves_it_open(tmp_path, capsys):
     assert gate(root, *asked) == command.UNDECIDED
 
 
+def test_a_profile_brings_its_flag_and_its_environment(tmp_path, capsys):
+    root = repository(tmp_path / "clone", a=0.1)
+    (root / "benchmarks/suite/conftest.py").write_text(
+        "import os\n"
+        "def pytest_addoption(parser):\n"
+        "    parser.addoption('--profile')\n"
+        "def pytest_configure(config):\n"
+        "    assert config.getoption('--profile') == 'cpu-x4'\n"
+        "    assert os.environ['JAX_NUM_CPU_DEVICES'] == '4'\n"
+    )
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", "a profile")
+    asked = ["--base", "HEAD", "--budget", "1e-9"]
+    assert gate(root, *asked, "--profile", "cpu-x4") == 0
+    assert "pytest failed on base" in refusal(root, capsys, *asked)
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -127,6 +147,7 @@ def test_a_budget_that_ends_leaves_it_open(tmp_path, capsys):
         (["--base", "HEAD", "--json", "no/x"], "--json no/x: there is no such folder"),
         ([], "one of the arguments --base --floor --simulate is required"),
         (["--simulate", "9", "-k", "a"], "-k says nothing of --simulate"),
+        (["--base", "HEAD", "--profile", "x"], "--profile x: no such profile; there"),
         (["--simulate", "9", "--", "-x"], "-- says nothing of --simulate"),
         (["--simulate", "0"], "--simulate 0: give 1 or more runs"),
         (["--floor", "x.json", "--seed", "1"], "--seed says nothing of --floor"),

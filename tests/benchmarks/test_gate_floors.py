@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("scipy", reason="not run: scipy is not installed")
+
 from scipy import stats
 
 from benchmarks.gate.command import LOST, REGRESSED, UNDECIDED, main

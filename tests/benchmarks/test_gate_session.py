@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("scipy", reason="not run: scipy is not installed")
+
 from benchmarks.gate.checkouts import Version
 from benchmarks.gate.processes import Measured
 from benchmarks.gate.session import Pair, head_first, in_pairs, outcome_of

@@ -6,6 +6,9 @@ import math
 
 import numpy as np
 import pytest
+
+pytest.importorskip("scipy", reason="not run: scipy is not installed")
+
 from scipy import stats
 
 from benchmarks.gate.simulation import (

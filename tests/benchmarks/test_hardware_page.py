@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("scipy", reason="not run: scipy is not installed")
+
 from benchmarks.report import main
 from tests.benchmarks.bench_records import benchmark, write_bench_record
 from tests.browser import looked_at, opened, text, without_policy
