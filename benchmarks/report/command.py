@@ -102,7 +102,8 @@ def _report(asked: argparse.Namespace) -> int:
 def _told(records: Sequence[Record], machines: Sequence[str]) -> str:
     results = sum(len(record.results) for record in records)
     return (
-        f"{len(records)} record{'s' * (len(records) != 1)}, {results} results, "
+        f"{len(records)} record{'s' * (len(records) != 1)}, "
+        f"{results} result{'s' * (results != 1)}, "
         f"{len(machines)} machine{'s' * (len(machines) != 1)}"
     )
 

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from benchmarks.reading import Record
 from benchmarks.report.drawing import drawing
 from benchmarks.report.history import histories, scalings
-from benchmarks.report.rows import Figure, Row, points_of, rows_of
+from benchmarks.report.rows import FLOOR, Figure, Row, points_of, rows_of
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 ACROSS = ("specs", "precisions", "versions")
@@ -58,6 +58,9 @@ def page(
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     points, versions = points_of(records)
     rows = rows_of(points)
+    kinds = dict.fromkeys(name for row in rows for name in row.figures)
+    floors = [name for name in kinds if name.startswith(FLOOR)]
+    titles = {name: f"× its {name.removeprefix(FLOOR)} floor" for name in floors}
     machines = list(dict.fromkeys(record.machine.name for record in records))
     found = histories(points, "versions" in across)
     return environment.get_template("hardware.html.jinja").render(
@@ -66,7 +69,7 @@ def page(
         numbers={name: number for number, name in enumerate(machines, start=1)},
         versions=versions,
         rows=rows,
-        figures=FIGURES,
+        figures=FIGURES | titles,
         scalings=scalings(rows),
         histories=[(each, Markup(drawing(each))) for each in found],
         normalize=normalize,

@@ -11,10 +11,12 @@ from statistics import fmean, stdev
 
 from scipy.special import stdtrit
 
+from benchmarks.gate.floors import mean_of
 from benchmarks.reading import Machine, Record, Result
 
 CONFIDENCE = 0.95
 RATES = ("samples_per_second", "tokens_per_second", "flops_per_second", "mfu")
+FLOOR = "floor_"  # and its kind: the name of a figure
 SIZES = ("peak_host_bytes", "peak_device_bytes")
 
 
@@ -140,6 +142,24 @@ def figures_of(results: Sequence[Result]) -> dict[str, Figure]:
         known = [size for size in sizes if size is not None]
         if known:
             found[name] = Figure(max(known))
+    return found | floors_of(results)
+
+
+def floors_of(results: Sequence[Result]) -> dict[str, Figure]:
+    """Throughput of the trainer over that of its floors; with a single record as it
+    stands there."""
+    found = {}
+    for kind in results[-1].floors:
+        floors = [result.floors[kind] for result in results if kind in result.floors]
+        if len(floors) == 1:
+            figure = Figure(floors[0].ratio, floors[0].interval)
+        else:
+            joint = mean_of(floors)
+            quantile = float(stdtrit(joint.freedom, (1 + CONFIDENCE) / 2))
+            ends = (joint.mean + sign * quantile * joint.error for sign in (-1, 1))
+            low, high = map(math.exp, ends)
+            figure = Figure(math.exp(joint.mean), (low, high))
+        found[f"{FLOOR}{kind}"] = figure
     return found
 
 

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("scipy", reason="not run: scipy is not installed")
 
 from benchmarks.report import main
-from tests.benchmarks.bench_records import benchmark, write_bench_record
+from tests.benchmarks.bench_records import benchmark, floor, write_bench_record
 from tests.browser import looked_at, opened, text, without_policy
 
 ONE, TWO = "Linux x86_64, 2 cores, 2 threads", "Big <b>, 8 cores"
@@ -70,6 +70,19 @@ def test_the_table_has_what_the_records_say(tmp_path):
         "peak_device_bytes": "",
     }
     assert found[3]["tokens_per_second"].startswith("1600 (")
+
+
+def test_floors_stand_beside_the_speeds(tmp_path, browse):
+    fast = benchmark("flax", floors={"compiled": floor(1.25)})
+    paths = [write_bench_record(tmp_path / "one.json", benchmark(), fast)]
+    html = made(tmp_path, paths=paths)
+    assert "× its compiled floor" in text(html)
+    assert [row["floor_compiled"] for row in table(html)] == [
+        "",
+        "1.25 (1.238 to 1.262)",
+    ]
+    (step,) = bars(browse(html, "#figure=floor_compiled", "--dump-dom"))
+    assert step == [("flax", 1, 1.25)]
 
 
 def test_machines_records_and_scaling_are_told(tmp_path):

@@ -64,6 +64,24 @@ def test_several_processes_count_by_their_spread(tmp_path):
     assert speed.interval == pytest.approx((4 / interval[1], 4 / interval[0]))
 
 
+def test_floors_are_shown_as_recorded_and_joined_over_processes(tmp_path):
+    ratios = [1.1, 1.2, 1.15]
+    paths = [
+        write_bench_record(
+            tmp_path / f"{n}", benchmark(floors={"eager": floor(ratio, 0.001)}), day=n
+        )
+        for n, ratio in enumerate(ratios, start=1)
+    ]
+    (row,) = rows(paths[0])
+    told = row.figures["floor_eager"]
+    assert (told.value, told.interval) == (1.1, (1.1 * 0.999, 1.1 * 1.001))
+    (row,) = rows(*paths)
+    test = stats.ttest_1samp(np.log(ratios), 0).confidence_interval(0.95)
+    joint = row.figures["floor_eager"]
+    assert joint.value == pytest.approx(stats.gmean(ratios))
+    assert joint.interval == pytest.approx((math.exp(test.low), math.exp(test.high)))
+
+
 def test_only_the_newest_commit_counts(tmp_path):
     old = write_bench_record(tmp_path / "a", benchmark(seconds=(9.0,)), commit="old")
     new = write_bench_record(tmp_path / "b", benchmark(), day=2, commit="new")
