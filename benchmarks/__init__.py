@@ -1,1 +1,1 @@
-"""Throughput beside its floor, and comparisons of two versions: none is here yet."""
+"""Throughput beside its floor, a gate between two versions, and a hardware report."""

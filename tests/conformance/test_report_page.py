@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
-import struct
-import subprocess
-import zlib
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +17,7 @@ from conformance.report.page import SYMBOLS, page
 from conformance.report.records import read_record
 from conformance.report.verdict import verdict_of
 from conformance.report.when import age
+from tests.browser import looked_at, opened, text, without_policy
 from tests.conformance.record_files import (
     MACHINE,
     STARTED,
@@ -57,12 +55,6 @@ def made(folder: Path, *runs: list, before: list | None = None, end=None) -> str
         former = read_record(write_record(folder / "before.json", before))
         changed = changes(matrix([former], CATALOGUE), found)
     return page(found, records, verdict_of(found, records), NOW, changed)
-
-
-def text(html: str) -> str:
-    """What a reader sees, on one line."""
-    body = re.sub(r"<(script|style)>.*?</\1>", "", html, flags=re.DOTALL)
-    return " ".join(re.sub(r"<[^>]+>", " ", body).split())
 
 
 def test_heading_machine_time_and_versions(tmp_path):
@@ -152,21 +144,7 @@ document.documentElement.dataset.width = document.documentElement.scrollWidth;
 @pytest.fixture
 def browse(tmp_path):
     """Opens a page in Chromium: ``browse(html, "#state=fail", "--dump-dom")``."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("not run: chromium is not installed")
-
-    def opened(html: str, fragment: str, *flags: str) -> str:
-        path = tmp_path / "matrix.html"
-        path.write_text(html, encoding="utf-8")
-        command = [chromium, "--headless=new", "--no-sandbox", "--disable-gpu"]
-        command += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1200,900"]
-        command += ["--virtual-time-budget=3000", *flags, f"{path.as_uri()}{fragment}"]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
-
-    return opened
+    return partial(opened, tmp_path)
 
 
 def laws_shown(dom: str) -> set[str]:
@@ -217,10 +195,6 @@ def test_links_and_the_form_filter_an_open_page(tmp_path, browse):
     assert "data-error" not in re.findall("<html[^>]*>", dom)[0]
 
 
-def without_policy(html: str) -> str:
-    return re.sub(r"<meta http-equiv=[^>]*>", "", html)
-
-
 def test_a_script_error_would_be_seen(tmp_path, browse):
     html = made(tmp_path, LINES).replace("</html>", "<script>nothing()</script></html>")
     assert 'data-error="' in browse(without_policy(html), "", "--dump-dom")
@@ -248,20 +222,3 @@ def test_it_is_drawn_in_light_and_in_dark(dark, tmp_path, browse):
     corner, kinds = looked_at(picture)
     assert kinds > 100, "almost all rows are alike: it is blank"
     assert (corner < 128) == dark
-
-
-def looked_at(picture: Path) -> tuple[int, int]:
-    """Of a PNG: the first byte of its corner, and how many kinds of rows it has."""
-    content = picture.read_bytes()
-    width, height, depth, kind = struct.unpack(">IIBB", content[16:26])
-    assert (width, height, depth) == (1200, 900, 8)
-    packed, at = b"", 8
-    while at < len(content):
-        (length,) = struct.unpack(">I", content[at : at + 4])
-        if content[at + 4 : at + 8] == b"IDAT":
-            packed += content[at + 8 : at + 8 + length]
-        at += length + 12
-    data = zlib.decompress(packed)
-    row = width * {2: 3, 6: 4}[kind] + 1  # the way it is stored, then its colours
-    kinds = {data[start : start + row] for start in range(0, len(data), row)}
-    return data[1], len(kinds)  # a corner has no neighbour to be stored by
