@@ -2,7 +2,7 @@
 
 `fork(subject, profile, arguments)` is as a `Popen` of `python -m conformance.worker
 --profile NAME ARGUMENTS ...`. What is a stranger's, and a profile with a launcher or
-with variables of its own, is started anew.
+with variables that an import may read, is started anew.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from conformance.subject import Subject
 from reference_trainers import listed
 
 DATASETS_CACHE = "HF_DATASETS_CACHE"
+JAX_DEVICES = "JAX_NUM_CPU_DEVICES"
 KEPT = 3  # templates that live at a time: each holds a framework
 # Variables that are read when a run begins, or which a fork has its own way with: any
 # other may have been read by an import, and has a template of its own
-OF_A_RUN = {*environments(1)[0], DATASETS_CACHE, "PYTEST_CURRENT_TEST"}
+OF_A_RUN = {*environments(1)[0], DATASETS_CACHE, JAX_DEVICES, "PYTEST_CURRENT_TEST"}
 
 
 class Forked:
@@ -151,7 +152,7 @@ def fork(
 ) -> Forked | None:
     """The process; None: it is to be started anew."""
     trainer = _trainer_like(subject)
-    if trainer is None or profile.launcher or profile.environment:
+    if trainer is None or profile.launcher or profile.environment.keys() - OF_A_RUN:
         return None
     own = ["--profile", profile.name, *arguments]
     return _template(trainer, environment).fork(own, environment, stderr, replies)

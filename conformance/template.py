@@ -24,7 +24,7 @@ import datasets.config
 
 import reference_trainers
 from conformance import worker
-from conformance.forked import DATASETS_CACHE
+from conformance.forked import DATASETS_CACHE, JAX_DEVICES
 from reference_trainers import find_trainer
 
 DESCRIPTORS = 4  # of a request: stdin, stderr, where its status goes, its replies
@@ -100,6 +100,9 @@ def become(request: dict[str, Any], descriptors: list[int]) -> None:
     os.environ.update(request["environment"])
     if DATASETS_CACHE in os.environ:  # each session of tests has one
         datasets.config.HF_DATASETS_CACHE = Path(os.environ[DATASETS_CACHE])
+    if JAX_DEVICES in os.environ and "jax" in sys.modules:
+        count = int(os.environ[JAX_DEVICES])
+        sys.modules["jax"].config.update("jax_num_cpu_devices", count)
     os.chdir(request["folder"])
     for descriptor, number in ((stdin, 0), (stderr, 2)):
         os.dup2(descriptor, number)

@@ -78,11 +78,10 @@ def test_a_template_that_died_is_replaced(tmp_path):
     ("who", "place"),
     [
         (Subject("a_stranger.of:TRAINER", None), HALF),
-        (QUICK, PROFILES["cpu-x2"]),
         (QUICK, PROFILES["cpu-p2"]),
         (QUICK, replace(HALF, environment={"OF": "ITS OWN"})),
     ],
-    ids=["stranger", "devices", "launcher", "environment"],
+    ids=["stranger", "launcher", "environment"],
 )
 def test_what_has_a_start_of_its_own_is_not_forked(who, place, tmp_path):
     before = [*forked._TEMPLATES]
