@@ -20,7 +20,7 @@ export TF_NUM_INTRAOP_THREADS ?= 1
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder \
-		conformance tests $(PYTEST_ARGS)
+		conformance/laws conformance/meta tests $(PYTEST_ARGS)
 
 # What a hundred papers teach, said on the page
 DEMO_NOTE := A hundred papers teach a small new model those papers, and little else. \

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict, dataclass
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from conformance import workers
+from conformance.forked import Forked, Process, fork
+from conformance.processes import environments
 from conformance.profiles import Profile
 from conformance.subject import Subject
 from conformance.worker import run_command
@@ -97,7 +100,7 @@ def launch_command(subject: Subject, profile: Profile, arguments: list[str]) -> 
         return _ended([*subject.command, *arguments], profile)
     arguments = ["--trainer", subject.text, *arguments]
     if profile.processes > 1:
-        return _started(profile, arguments)
+        return _started(subject, profile, arguments)
     if not _runs_here(subject, profile):
         reply, said = worker_of(subject, profile).ask({"arguments": arguments})
         if reply["ended"] != "command":
@@ -122,7 +125,7 @@ def _commanded(subject: Subject, profile: Profile, spec: TrainingSpec) -> RunRep
 def _launched(subject: Subject, profile: Profile, spec: TrainingSpec) -> RunReport:
     """The report that the processes of a run leave in its folder."""
     arguments = flags_of_dict(spec.as_dict())
-    ended = _started(profile, ["--trainer", subject.text, *arguments])
+    ended = _started(subject, profile, ["--trainer", subject.text, *arguments])
     return _left(subject, profile, spec, ended)
 
 
@@ -145,10 +148,13 @@ def _left(
         raise Crashed(f"{subject.text} leaves no readable report: {error!r}") from error
 
 
-def _started(profile: Profile, arguments: list[str]) -> Ended:
+def _started(subject: Subject, profile: Profile, arguments: list[str]) -> Ended:
     """How the processes of one run ended, as the first of them did."""
     with tempfile.TemporaryDirectory() as top:
-        launcher = _ended(command_of(profile, "--told", top, "--", *arguments), profile)
+        each = ["--told", top, "--", *arguments]
+        launcher = _all_forked(subject, profile, each) or _ended(
+            command_of(profile, *each), profile
+        )
         status, said = Path(top, "status"), Path(top, "said")
         if not status.exists():
             return Ended(launcher.status or 1, launcher.said)
@@ -156,6 +162,37 @@ def _started(profile: Profile, arguments: list[str]) -> Ended:
         if ended.status == 0 and launcher.status:  # the first is not all
             raise Crashed(f"a process of a run that ended well: {ended.said}")
         return ended
+
+
+def _all_forked(
+    subject: Subject, profile: Profile, arguments: list[str]
+) -> Ended | None:
+    """What `conformance.processes` does, with forked ones; None: it is to do it."""
+    if not profile.is_on_this_machine:
+        return None
+    processes: list[Forked] = []
+    end = time.monotonic() + workers.LIMIT
+    with tempfile.TemporaryFile() as file:
+        try:
+            for words in environments(profile.processes):
+                own = environment_of(profile) | words
+                process = fork(subject, profile.alone, arguments, own, file)
+                if process is None:
+                    return None
+                processes.append(process)
+            statuses = [p.wait(max(0.0, end - time.monotonic())) for p in processes]
+        except subprocess.TimeoutExpired:
+            raise _too_long(profile) from None
+        finally:
+            for process in processes:
+                process.kill()
+        file.seek(0)
+        status = next((status for status in statuses if status), 0)
+        return Ended(status, file.read().decode("utf-8", errors="replace"))
+
+
+def _too_long(profile: Profile) -> TimedOut:
+    return TimedOut(f"{profile.name}: no end in {workers.LIMIT:.0f} s")
 
 
 def _ended(command: list[str], profile: Profile) -> Ended:
@@ -172,7 +209,7 @@ def _ended(command: list[str], profile: Profile) -> Ended:
             timeout=workers.LIMIT,
         )
     except subprocess.TimeoutExpired:
-        raise TimedOut(f"{profile.name}: no end in {workers.LIMIT:.0f} s") from None
+        raise _too_long(profile) from None
     return Ended(process.returncode, process.stderr)
 
 
@@ -182,7 +219,7 @@ def process_of(
     arguments: list[str],
     log: IO[bytes],
     die_at: int = 0,
-) -> subprocess.Popen:
+) -> Process:
     """The same in a process of its own, to be killed; its stderr goes into `log`.
 
     `die_at`: the operation on a file that it dies at; 0: none. A command cannot be
@@ -190,9 +227,10 @@ def process_of(
     """
     what = [f"--die-at={die_at}", "--", "--trainer", subject.text, *arguments]
     command = [*subject.command, *arguments] if subject.command else None
-    return subprocess.Popen(
+    environment = environment_of(profile)
+    return fork(subject, profile, what, environment, log) or subprocess.Popen(
         command or command_of(profile, *what),
-        env=environment_of(profile),
+        env=environment,
         stdout=subprocess.DEVNULL,
         stderr=log,
     )

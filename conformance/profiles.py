@@ -40,6 +40,16 @@ class Profile:
     missing: Callable[[], str | None] = lambda: None
     """Why its hardware is not here; None: it is."""
 
+    @property
+    def alone(self) -> Profile:
+        """As one of its processes has it."""
+        return replace(self, launcher=())
+
+    @property
+    def is_on_this_machine(self) -> bool:
+        """Whether its processes are told by `conformance.processes` who they are."""
+        return self.launcher[:3] == LOOPBACK
+
     def absent(self, subject: Subject) -> str | None:
         """Why it cannot be run here with this trainer; None: it may.
 
@@ -50,6 +60,7 @@ class Profile:
         return self.missing()
 
 
+LOOPBACK = (sys.executable, "-m", "conformance.processes")
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
 
 
@@ -93,7 +104,7 @@ def several(processes: int, on_one: str = "cpu") -> Profile:
         processes=processes,
         others=on_one,
         own_process=True,
-        launcher=(sys.executable, "-m", "conformance.processes", str(processes)),
+        launcher=(*LOOPBACK, str(processes)),
     )
 
 

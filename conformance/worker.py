@@ -39,14 +39,14 @@ from reference_trainers import (
 OPERATIONS = ("fsync", "rename", "replace", "mkdir")
 
 
-def main() -> int:
+def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", required=True, choices=sorted(PROFILES))
     parser.add_argument("--die-at", type=int, default=0)
     parser.add_argument("--replies", type=int)
     parser.add_argument("--told", type=Path)
     parser.add_argument("arguments", nargs="*")
-    asked = parser.parse_args()
+    asked = parser.parse_args(given)
     for step in PROFILES[asked.profile].prepare:
         step()
     if asked.replies is not None:

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from conformance.forked import Process, close_templates, fork
 from conformance.profiles import Profile
 from conformance.subject import Subject
 
@@ -42,14 +43,16 @@ def environment_of(profile: Profile) -> dict[str, str]:
 class Worker:
     """A process of one profile that answers requests."""
 
-    def __init__(self, profile: Profile):
+    def __init__(self, subject: Subject, profile: Profile):
         self.profile = profile
         self.said = tempfile.NamedTemporaryFile()  # noqa: SIM115
         replies, theirs = os.pipe()
         with open(self.said.name, "ab") as stderr:  # with a place of its own in it
-            self.process = subprocess.Popen(
+            environment = environment_of(profile)
+            forked = fork(subject, profile, (), environment, stderr, replies=theirs)
+            self.process: Process = forked or subprocess.Popen(
                 command_of(profile, "--replies", str(theirs)),
-                env=environment_of(profile),
+                env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
@@ -126,7 +129,7 @@ def worker_of(subject: Subject, profile: Profile) -> Worker:
     if key in _WORKERS and not _WORKERS[key].usable:
         _WORKERS.pop(key).close()
     if key not in _WORKERS:
-        _WORKERS[key] = Worker(profile)
+        _WORKERS[key] = Worker(subject, profile)
     _WORKERS.move_to_end(key)
     while len(_WORKERS) > KEPT:
         _WORKERS.popitem(last=False)[1].close()
@@ -141,6 +144,7 @@ def close(subject: Subject, profile: Profile) -> None:
 
 
 def close_all() -> None:
-    """Ends every worker."""
+    """Ends every worker, and what they were forked from."""
     while _WORKERS:
         _WORKERS.popitem()[1].close()
+    close_templates()

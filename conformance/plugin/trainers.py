@@ -6,7 +6,9 @@ no such profile are shown as not run, with the reason; they never pass.
 
 from __future__ import annotations
 
+import os
 import random
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,6 +84,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    keep_programs(config)
     config.stash[RUNS] = {}
     workers.LIMIT = config.getoption("--run-timeout")
     properties.EXAMPLES = config.getoption("--examples")
@@ -90,6 +93,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     workers.close_all()
+
+
+def keep_programs(config: pytest.Config) -> None:
+    """What JAX compiles is compiled once a session, by all of its processes together.
+
+    It keeps programs on a disk anyway, but only those that took it a second.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:  # pytest-xdist's, or the user's own
+        return
+    folder = tempfile.TemporaryDirectory(prefix="conformance-programs-")
+    config.add_cleanup(folder.cleanup)
+    patch = pytest.MonkeyPatch()
+    config.add_cleanup(patch.undo)
+    patch.setenv("JAX_COMPILATION_CACHE_DIR", folder.name)
+    patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

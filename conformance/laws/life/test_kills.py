@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from conformance.forked import Process
 from conformance.launch import process_of
 from conformance.law import law
 from conformance.laws.resuming import assert_same_state, flags, untimed
@@ -30,14 +30,14 @@ class Victim:
     """One command that is started, killed and started again."""
 
     def __init__(self, run: Runs, folder: Path, steps: int):
-        self.process: subprocess.Popen | None = None
+        self.process: Process | None = None
         changed = {"max_steps": steps, "output_dir": str(folder)}
         self.run = run
         self.folder = folder
         self.arguments = flags_of_dict(run.spec(**flags(run) | changed).as_dict())
         self.log = folder.with_suffix(".log")
 
-    def start(self, die_at: int = 0) -> subprocess.Popen:
+    def start(self, die_at: int = 0) -> Process:
         """`die_at`: the file operation to die at; 0: none."""
         with open(self.log, "ab") as log:
             run = self.run
@@ -61,7 +61,7 @@ class Victim:
             verify_checkpoint(folder)
         return {folder.name for folder in folders}
 
-    def wait_for_a_checkpoint(self, process: subprocess.Popen) -> None:
+    def wait_for_a_checkpoint(self, process: Process) -> None:
         """Until the process has written one more, or ended."""
         before = set(self.folder.glob("checkpoint-*"))
         end = time.monotonic() + PATIENCE

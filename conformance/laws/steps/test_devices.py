@@ -11,7 +11,6 @@ import random
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -220,8 +219,9 @@ def kill_one(
     """
     spec = run.spec(**killed, output_dir=str(folder))
     arguments, log = flags_of_dict(spec.as_dict()), folder.with_suffix(".log")
-    alone = replace(run.profile, launcher=())
-    command = command_of(alone, "--", "--trainer", run.subject.text, *arguments)
+    command = command_of(
+        run.profile.alone, "--", "--trainer", run.subject.text, *arguments
+    )
     before = newest(folder)
     with running(
         run.profile.processes, command, environment_of(run.profile), log
