@@ -36,8 +36,10 @@ class BareStep:
         )
         self.compilations = 0
         self.network = self.model
-        if compiles:
-            self.network = torch.compile(self.model, backend=self.compiled)
+        if compiles:  # once for all lengths: it takes a minute or two
+            self.network = torch.compile(
+                self.model, backend=self.compiled, dynamic=True
+            )
 
     def __call__(self, batch: GlobalBatch) -> torch.Tensor:
         inputs = tensors(batch.micro_batches[0].arrays, self.device)
