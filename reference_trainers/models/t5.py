@@ -28,6 +28,7 @@ class T5Shape(Protocol):
     num_layers: int
     num_decoder_layers: int
     relative_attention_num_buckets: int
+    relative_attention_max_distance: int
     initializer_factor: float
     is_gated_act: bool
 
@@ -43,8 +44,10 @@ def t5_initial_weights(
 
     Tied embeddings appear once, as ``shared.weight``; ``tied=False`` adds
     ``lm_head.weight``. A tensor depends on the seed and its own name and shape
-    alone, so a deeper model has the same first layers.
+    alone, so a deeper model has the same first layers. Raises `InputError` for a size
+    that no model has.
     """
+    _require_sizes(config)
     factor = config.initializer_factor
     return {
         name: np.full(shape, factor, np.float32)
@@ -52,6 +55,26 @@ def t5_initial_weights(
         else seeded_normal(seed, name, shape, factor * std)
         for name, shape, std in t5_tensors(config, tied=tied)
     }
+
+
+# Half of the buckets are for distances on one side, and half of those for single ones
+LEAST_BUCKETS = 4
+SIZES = ("d_model", "d_kv", "d_ff", "num_heads", "num_layers", "num_decoder_layers")
+
+
+def _require_sizes(config: T5Shape) -> None:
+    buckets = config.relative_attention_num_buckets
+    least = {
+        **dict.fromkeys(SIZES, 1),
+        "relative_attention_num_buckets": LEAST_BUCKETS,
+        "relative_attention_max_distance": max(buckets // 2, 0) + 1,
+    }
+    for name, lowest in least.items():
+        value = getattr(config, name)
+        if type(value) is not int or value < lowest:
+            raise InputError(
+                f"config.json: {name} is {value}: give a whole number from {lowest} on."
+            )
 
 
 def seeded_normal(seed: int, name: str, shape: tuple[int, ...], std: float) -> Array:

@@ -126,3 +126,29 @@ def test_an_index_that_cannot_be_followed_is_refused(
         load(folder)
     file = folder / "model.safetensors.index.json"
     assert str(refused.value).startswith(f"{file}: {said}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "least"),
+    [
+        ("relative_attention_num_buckets", -7, 4),
+        ("relative_attention_num_buckets", 3, 4),
+        ("relative_attention_max_distance", 0, 17),
+        ("d_ff", 0, 1),
+        ("num_heads", -1, 1),
+        ("num_layers", 0, 1),
+    ],
+)
+def test_a_new_model_of_no_size_is_refused(
+    name: str, value: int, least: int, tmp_path: Path
+) -> None:
+    """Before a weight is drawn; a model of files has sizes of its own to keep to."""
+    folder = tiny_t5(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {name: value}))
+    spec = TrainingSpec(
+        model_type="t5", config_name=str(folder), tokenizer_name=str(folder)
+    )
+    said = f"{name} is {value}: give a whole number from {least} on"
+    with pytest.raises(InputError, match=said):
+        load_model(spec).weights()
