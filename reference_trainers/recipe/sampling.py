@@ -22,7 +22,7 @@ def rows_at(seed: int, epoch: int, rows: int, positions: np.ndarray) -> np.ndarr
     Over positions 0 .. rows - 1 each row comes exactly once.
     """
     half = np.uint64(max(1, (max(rows - 1, 1).bit_length() + 1) // 2))
-    keys = [fold(seed, epoch, round_) for round_ in range(ROUNDS)]
+    keys = [np.uint64(fold(seed, epoch, round_)) for round_ in range(ROUNDS)]
     at = np.asarray(positions, np.uint64).copy()
     outside = np.ones(at.shape, bool)
     while outside.any():  # the network's domain is a power of 4: walk until inside
