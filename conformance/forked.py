@@ -7,6 +7,7 @@ with variables that an import may read, is started anew.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import select
@@ -184,6 +185,7 @@ def _names() -> tuple[str, ...]:
     return tuple(found.name for found in listed() if found.runs_here)
 
 
+@atexit.register  # a session within a session leaves them to the next one
 def close_templates() -> None:
     while _TEMPLATES:
         _TEMPLATES.popitem()[1].close()

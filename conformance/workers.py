@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from conformance.forked import Process, close_templates, fork
+from conformance.forked import Process, fork
 from conformance.profiles import Profile
 from conformance.subject import Subject
 
@@ -144,7 +144,6 @@ def close(subject: Subject, profile: Profile) -> None:
 
 
 def close_all() -> None:
-    """Ends every worker, and what they were forked from."""
+    """Ends every worker."""
     while _WORKERS:
         _WORKERS.popitem()[1].close()
-    close_templates()

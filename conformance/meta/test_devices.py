@@ -1,4 +1,4 @@
-"""A trainer that computes on one device is not run on several: no law is kept there."""
+"""A trainer that computes on one device keeps no law of several: none is run."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from conformance import forked, workers
-from conformance.forked import fork
+from conformance import forked
+from conformance.forked import close_templates, fork
 from conformance.launch import process_of
 from conformance.profiles import PROFILES
 from conformance.subject import Subject
@@ -25,9 +25,9 @@ def templates():
     """None is left of other tests, nor of these."""
     if not forked._names():
         pytest.skip("not run: no trainer runs here that could be forked")
-    workers.close_all()
+    close_templates()
     yield
-    workers.close_all()
+    close_templates()
 
 
 def test_it_says_and_ends_as_a_started_one_does(tmp_path):
