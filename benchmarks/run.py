@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.table import table
@@ -75,7 +75,7 @@ def run(asked: argparse.Namespace) -> int:
         ended = subprocess.run(
             command(asked, file),
             cwd=ROOT,
-            env=os.environ | dict(profile.environment),
+            env=environment(profile.environment),
         )
         if ended.returncode == NO_TESTS:
             raise InputError("No benchmark has such a name.")
@@ -110,6 +110,15 @@ def check(asked: argparse.Namespace) -> None:
     reason = profile.missing()
     if reason is not None:
         raise InputError(f"--profile {asked.profile}: {reason}.")
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """This process's, with further variables.
+
+    In a worker of pytest-xdist, pytest-benchmark would measure nothing.
+    """
+    own = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
+    return own | dict(variables)
 
 
 def command(asked: argparse.Namespace, file: Path) -> list[str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from conformance import workers
-from conformance.forked import Forked, Process, fork
+from conformance.forking.forked import Forked, Process, fork
 from conformance.processes import environments
 from conformance.profiles import Profile
 from conformance.subject import Subject

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from conformance.forked import Process, fork
+from conformance.forking.forked import Process, fork
 from conformance.profiles import Profile
 from conformance.subject import Subject
 

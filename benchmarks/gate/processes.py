@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.gate import witness
 from benchmarks.gate.checkouts import PACKAGE, Version
+from benchmarks.run import environment
 from reference_trainers import InputError
 
 HERE = Path(__file__).resolve().parents[2]
@@ -100,9 +101,8 @@ def _pytest(
     root, expression = suite.root, suite.expression
     told = work / "witness.json"
     shutil.copy(WITNESS, work / "gate_witness.py")
-    environment = {
-        **os.environ,
-        **suite.environment,
+    given = {
+        **environment(suite.environment),
         "PYTHONPATH": os.pathsep.join(map(str, [work, version.path, root])),
         "PYTHONSAFEPATH": "1",
         witness.FILE: str(told),
@@ -114,7 +114,7 @@ def _pytest(
     command += ["--import-mode=append", "--continue-on-collection-errors"]
     command += [f"--rootdir={root}", f"--confcutdir={root / SUITE.parent}"]
     command += [f"--basetemp={work / 'tests'}"]
-    status, output = _run(command, environment, work)
+    status, output = _run(command, given, work)
     if status not in USABLE or not told.is_file():
         raise InputError(_refusal(version, expression, output))
     said: dict[str, Any] = json.loads(told.read_text(encoding="utf-8"))

@@ -32,4 +32,6 @@ def test_tokenizing(
         return load_rows(spec, source.tokenizer)["train"].report.rows
 
     tokens = lengths_in_tokens(source.tokenizer, shape, texts)
-    record("tokenizing", measure_calls(tokenize, tokens, few, tools=workshop.tools))
+    measured = measure_calls(tokenize, tokens, few, tools=workshop.tools)
+    assert measured.rows_seen == ROWS * len(measured.seconds)
+    record("tokenizing", measured)

@@ -62,6 +62,7 @@ def test_start(
         tools=workshop.tools,
     )
     measured.peak_host_bytes = None  # this process only waits
+    assert len(measured.warm_up) == (cache == "warm")
     record(f"start-{cache}", measured, devices=opened.devices)
 
 

@@ -34,6 +34,7 @@ BATCHES = 2  # in a round of evaluation
 def test_step(opened: Opened, lengths: str, effort: Effort, record: Record) -> None:
     """A step of training: batch, update, and what the loop does around them."""
     measured = opened.train(lengths == "ragged", effort)
+    assert measured.rows_seen == sum(map(len, measured.lengths))
     record(
         "step",
         measured,
@@ -63,6 +64,7 @@ def test_evaluation(
         compilations=lambda: opened.backend.compilations,
         tools=opened.tools,
     )
+    assert measured.rows_seen == rows * len(measured.seconds)
     record(
         "evaluation",
         measured,
@@ -113,6 +115,7 @@ def test_training(
         warms_up=False,
         tools=workshop.tools,
     )
+    assert measured.rows_seen == rows * len(measured.seconds)
     record(
         "training",
         measured,

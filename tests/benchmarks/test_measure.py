@@ -154,7 +154,9 @@ def test_rounds_end_with_their_number_or_with_the_time():
     assert effort.is_done(2, 3.0)
     assert not effort.is_done(9, 2.9)
     assert effort.is_done(10, 0.1)
-    assert effort.times(0.1) == Effort(2, pytest.approx(0.3), 2)  # type: ignore[arg-type]
+    less = effort.times(0.1)
+    assert (less.rounds, less.fewest) == (2, 2)
+    assert less.seconds == pytest.approx(0.3)
     assert effort.times(4) == Effort(40, 12.0, 2)
 
 

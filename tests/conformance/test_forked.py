@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from conformance import forked
-from conformance.forked import close_templates, fork
+from conformance.forking import forked
+from conformance.forking.forked import close_templates, fork
 from conformance.launch import process_of
 from conformance.profiles import PROFILES
 from conformance.subject import Subject

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.forked import Process
+from conformance.forking.forked import Process
 from conformance.launch import process_of
 from conformance.law import law
 from conformance.laws.resuming import assert_same_state, flags, untimed

@@ -95,7 +95,7 @@ class Template:
         with theirs:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "conformance.template"),
+                    *(sys.executable, "-m", "conformance.forking.template"),
                     *("--trainer", trainer, "--asked", str(theirs.fileno())),
                 ],
                 env=dict(environment),

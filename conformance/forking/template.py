@@ -1,10 +1,10 @@
 """A process that has imported what a trainer imports, and forks to be one that runs it.
 
-    python -m conformance.template --trainer NAME --asked DESCRIPTOR
+    python -m conformance.forking.template --trainer NAME --asked DESCRIPTOR
 
 A start of Python with a framework takes 4 to 8 s of a core; a fork takes none. Nothing
 is computed here, so a fork has no more than a new process has once it has imported the
-same. Who asks, and how, is in `conformance.forked`.
+same. Who asks, and how, is in `conformance.forking.forked`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import datasets.config
 
 import reference_trainers
 from conformance import worker
-from conformance.forked import DATASETS_CACHE, JAX_DEVICES
+from conformance.forking.forked import DATASETS_CACHE, JAX_DEVICES
 from reference_trainers import find_trainer
 
 DESCRIPTORS = 4  # of a request: stdin, stderr, where its status goes, its replies
