@@ -194,7 +194,7 @@ def drops(model: PreTrainedModel) -> Counter[nn.Module] | None:
 
     None: something is dropped in a way that cannot be replaced.
     """
-    before, token = model.training, torch.ones((1, 1), dtype=torch.long)
+    before, token = model.training, torch.zeros((1, 1), dtype=torch.long)
     with torch.random.fork_rng(), torch.no_grad(), _Drops() as found:
         model.train()
         model(input_ids=token, decoder_input_ids=token, use_cache=False)

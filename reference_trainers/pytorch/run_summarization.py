@@ -125,6 +125,7 @@ class ContractTrainer(Seq2SeqTrainer):
     def training_step(self, model: Any, inputs: Any, *rest: Any) -> torch.Tensor:
         """Draws dropout from (seed, step, micro-batch); keeps the loss undiminished."""
         self.backend.seed_dropout(self.data.current.micro_batches[len(self.losses)])
+        inputs["use_cache"] = False  # else the decoder keeps what only a search needs
         loss = super().training_step(model, inputs, *rest)
         self.losses.append(loss.double())
         return loss
@@ -144,6 +145,10 @@ class ContractTrainer(Seq2SeqTrainer):
         after_update(
             self.plan, self.hooks, self.data.current, update, logs["learning_rate"]
         )
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Nothing: it would count the parameters anew at each step, for nobody."""
+        return 0
 
     def _load_from_checkpoint(self, *given: Any, **more: Any) -> None:
         """Reads nothing: the backend has the checkpoint's weights already."""
