@@ -18,7 +18,7 @@ from reference_trainers import InputError, OneSentenceParser, find_trainer
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "benchmarks" / "suite"
-NO_TESTS = 5  # pytest's exit status
+NO_TESTS, NOT_UNDERSTOOD = 5, 4  # pytest's exit statuses
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -61,6 +61,9 @@ def parser() -> argparse.ArgumentParser:
         help="so many times the usual rounds and seconds; default: %(default)s",
     )
     made.add_argument(
+        "--list", action="store_true", help="name the benchmarks, and measure nothing"
+    )
+    made.add_argument(
         "--json", type=Path, metavar="FILE", help="where the record is written"
     )
     return made
@@ -78,7 +81,14 @@ def run(asked: argparse.Namespace) -> int:
             env=environment(profile.environment),
         )
         if ended.returncode == NO_TESTS:
-            raise InputError("No benchmark has such a name.")
+            raise InputError(
+                f"-k {asked.words}: no benchmark has such a name; "
+                "`python -m benchmarks run --list` names them."
+            )
+        if ended.returncode == NOT_UNDERSTOOD:
+            raise InputError(f"-k {asked.words}: give words joined by and, or, not.")
+        if asked.list:
+            return ended.returncode
         text = file.read_text(encoding="utf-8") if file.is_file() else ""
     if not text:
         print("Nothing was measured.", file=sys.stderr)
@@ -124,8 +134,9 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
 def command(asked: argparse.Namespace, file: Path) -> list[str]:
     """pytest on the suite alone, without the project's own options."""
     made = [sys.executable, "-m", "pytest", str(SUITE.relative_to(ROOT))]
+    made += ["--collect-only", "-q"] if asked.list else ["-v"]
     made += ["--confcutdir", str(SUITE), "-o", "addopts=", "-o", "timeout=0"]
-    made += ["-v", "-ra", "-W", "ignore", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    made += ["-ra", "-W", "ignore", "-p", "no:cacheprovider", "-p", "no:xdist"]
     made += ["--benchmark-quiet", f"--benchmark-json={file}"]
     made += ["--profile", asked.profile, "--effort", str(asked.effort)]
     made += ["--quick"] if asked.quick else []

@@ -144,6 +144,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # As an exception, so that the trainer's process is not left behind
     before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
+        if ours.command in ("record", "profiles", "laws") and of_the_run:
+            raise InputError(f"unrecognized arguments: {' '.join(of_the_run)}. See -h.")
         if ours.command == "record":
             from conformance.traces.record import record
 

@@ -39,7 +39,9 @@ class Subject:
             return cls(text, find_trainer(text))
         command = tuple(shlex.split(text))
         if shutil.which(command[0]) is None:
-            raise InputError(f"--trainer-command {text}: there is no {command[0]}.")
+            raise InputError(
+                f"--trainer-command {text.strip()}: there is no {command[0]}."
+            )
         return cls(text, None, command)
 
     @property

@@ -158,7 +158,7 @@ def _check(pair: Pair, expression: str | None) -> None:
     asked = "" if expression is None else f"-k {expression}: "
     if not any([base.seconds, head.seconds, base.reasons, head.reasons]):
         raise InputError(
-            f"{asked}no benchmark matches; `pytest benchmarks/suite --collect-only` "
+            f"{asked}no benchmark matches; `python -m benchmarks run --list` "
             "lists them."
         )
     reasons = {**base.reasons, **head.reasons}

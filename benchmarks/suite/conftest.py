@@ -46,6 +46,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    for name in config.getoption("--trainer") or ():
+        try:
+            find_trainer(name)
+        except InputError as error:
+            raise pytest.UsageError(str(error)) from error
     for prepare in PROFILES[config.getoption("--profile")].prepare:
         prepare()
 

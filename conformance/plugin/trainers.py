@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import pytest
 
 from conformance import workers
-from conformance.law import Law, law_of
+from conformance.catalogue import laws
+from conformance.law import LAWS, Law, law_of
 from conformance.laws import properties
 from conformance.profiles import PROFILES, Profile
 from conformance.runs import Inputs, MakeRuns, Runs, build_inputs
@@ -38,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--trainer-command",
         action="append",
         dest="trainer",
+        type=lambda text: text if " " in text else f"{text} ",  # one word is no name
         metavar="COMMAND",
         help="the same as a command line: a spec file follows, or flags, and "
         "it leaves an output folder with its run_report.json",
@@ -84,6 +87,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    require_trainers(config.getoption("--trainer") or ())
     keep_programs(config)
     config.stash[RUNS] = {}
     workers.LIMIT = config.getoption("--run-timeout")
@@ -93,6 +97,29 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     workers.close_all()
+
+
+def require_trainers(asked: Sequence[str]) -> None:
+    """Refuses what is no trainer at all: a test that runs nothing would pass.
+
+    A registered one whose framework is not here is shown as not run.
+    """
+    for text in set(asked) - {found.name for found in listed()}:
+        try:
+            Subject.of(text)
+        except InputError as error:
+            raise pytest.UsageError(str(error)) from error
+
+
+def require_laws(asked: Sequence[str]) -> None:
+    known = {*laws(), *LAWS}
+    for id in asked:
+        if id not in known:
+            close = ", ".join(get_close_matches(id, known)) or "none is like it"
+            raise pytest.UsageError(
+                f"--law {id}: no such law ({close}); `python -m conformance laws` "
+                "lists them."
+            )
 
 
 def keep_programs(config: pytest.Config) -> None:
@@ -158,6 +185,7 @@ def pytest_collection_modifyitems(
 ) -> None:
     asked, seed = config.getoption("--law"), config.getoption("--shuffle")
     if asked:
+        require_laws(asked)
         kept: list[pytest.Item] = []
         left: list[pytest.Item] = []
         for item in items:
