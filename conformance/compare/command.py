@@ -6,6 +6,7 @@ Knows the trainers by their command line and their files alone, as anyone could.
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import signal
 import subprocess
@@ -141,8 +142,7 @@ def prepare_output(spec: TrainingSpec, names: Sequence[str]) -> Path:
             )
         for stale in [out / PAGE, out / CONTENT]:
             stale.unlink(missing_ok=True)
-        for name in names:
-            (out / folder_name(name) / REPORT_FILE).unlink(missing_ok=True)
+        for name in names:  # a report stays: by it a run knows the files it replaces
             log_file(out, name).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"--output_dir {out}: {error.strerror}.") from error
@@ -194,7 +194,7 @@ def run_trainer(
     command = [*COMMAND, "--trainer", name, *of_the_run, f"--output_dir={folder}"]
     bar = jobs == 1 and sys.stderr.isatty()  # two would write over one another
     log = None if bar else log_file(out, name)
-    begin = time.monotonic()
+    begin, earlier = time.monotonic(), report_there(folder)
     status = run_process(command, log)
     seconds = time.monotonic() - begin
     if status:
@@ -203,7 +203,18 @@ def run_trainer(
         return Ran(failed, refused=status == BAD_INPUT)
     if log:
         log.unlink(missing_ok=True)
+    if earlier is not None and report_there(folder) == earlier:
+        reason = f"it ended well, but left the {REPORT_FILE} of an earlier run"
+        return Ran(TrainerRun(name, "failed", reason, seconds=seconds))
     return Ran(collect(name, folder, seconds))
+
+
+def report_there(folder: Path) -> tuple[int, int] | None:
+    """What tells the report in a folder from one that was written before."""
+    with suppress(FileNotFoundError):
+        found = os.stat(folder / REPORT_FILE)
+        return found.st_ino, found.st_mtime_ns
+    return None
 
 
 def run_process(command: Sequence[str], log: Path | None) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -42,6 +41,8 @@ class Pretended:
         self.commands: list[list[str]] = []
         self.fails: dict[str, tuple[int, str]] = {}
         self.losses: dict[str, float] = {}
+        self.idle: set[str] = set()
+        """They end well, and write nothing."""
 
     def __call__(self, command, log: Path) -> int:
         self.commands.append(list(command))
@@ -51,8 +52,10 @@ class Pretended:
             log.write_text(words)
             return status
         folder = Path(command[-1].removeprefix("--output_dir="))
-        folder.mkdir()
         log.write_text("a warning\n")
+        if name in self.idle:
+            return 0
+        folder.mkdir(exist_ok=True)
         made = report(name)
         loss = self.losses.get(name, STEPS[0].loss)
         made.steps = [replace(step, loss=loss) for step in STEPS]
@@ -121,11 +124,21 @@ def test_trainers_that_differ_are_no_success(pretended, tmp_path, capsys):
     out = ["--output_dir", str(tmp_path / "out"), "--overwrite_output_dir"]
     assert command("a,b", *out) == 1
     assert "step 0, loss, a 4, b 4.1" in capsys.readouterr().out
-    for entry in (tmp_path / "out").iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
     assert command("a,b", "--look", *out) == 0
     assert "step 0, loss, a 4, b 4.1" in capsys.readouterr().out
+
+
+def test_the_report_of_an_earlier_run_is_kept_and_not_taken_for_a_new_one(
+    pretended, tmp_path, capsys
+):
+    """By its own report a run knows which files are its own to replace."""
+    out = ["--output_dir", str(tmp_path / "out"), "--overwrite_output_dir"]
+    assert command("a,b", *out) == 0
+    pretended.idle = {"b"}
+    assert command("a,b", *out) == 1
+    said = capsys.readouterr().out
+    assert "b: failed: it ended well, but left the run_report.json of an" in said
+    assert (tmp_path / "out" / "b" / "run_report.json").is_file()
 
 
 def test_a_traceback_is_shown_where_it_is_asked_for(pretended, tmp_path, capsys):
