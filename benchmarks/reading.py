@@ -33,8 +33,8 @@ class Floor:
     seconds: tuple[float, ...]
     ratio: float
     """Throughput of the trainer over the floor's: above 1 the trainer is faster."""
-    interval: tuple[float, float]
-    """95 %."""
+    interval: tuple[float, float] | None
+    """95 %; None: of a single pair."""
 
 
 @dataclass(frozen=True)
@@ -150,15 +150,16 @@ def _floor(found: Any, where: str) -> Floor:
     if not isinstance(found, dict):
         raise InputError(f"{where} is no table of seconds, ratio and interval.")
     ratio, interval = found.get("ratio"), found.get("interval")
+    seconds = _seconds(found.get("seconds"), f"{where}: seconds")
+    if interval == [None, None] and ratio and _positive(ratio) and len(seconds) == 1:
+        return Floor(seconds, float(ratio), None)
     numbers = [ratio, *interval] if isinstance(interval, list) else []
     if len(numbers) != 3 or not all(map(_positive, numbers)):
         raise InputError(f"{where} has no ratio above 0 with an interval of two.")
     ratio, low, high = map(float, numbers)
     if not low <= ratio <= high:
         raise InputError(f"{where}: its ratio {ratio} lies outside of its interval.")
-    return Floor(
-        _seconds(found.get("seconds"), f"{where}: seconds"), ratio, (low, high)
-    )
+    return Floor(seconds, ratio, (low, high))
 
 
 def _dict(found: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:

@@ -133,6 +133,7 @@ def mean_of(floors: Sequence[Floor]) -> Mean:
 
 def _variance(floor: Floor) -> float:
     """Of one process's log ratio, from the width of its t interval."""
+    assert floor.interval is not None
     low, high = floor.interval
     half = math.log(high / low) / 2
     freedom = max(1, len(floor.seconds) - 1)
@@ -144,6 +145,8 @@ def _by_name(records: Sequence[Record]) -> dict[str, list[tuple[Result, Floor]]]
     for record in records:
         for result in record.results:
             for kind, floor in result.floors.items():
+                if floor.interval is None:
+                    continue  # of a single pair nothing can be said
                 name = f"{result.fullname} over {kind}"
                 found.setdefault(name, []).append((result, floor))
     return found

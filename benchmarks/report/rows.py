@@ -151,10 +151,12 @@ def floors_of(results: Sequence[Result]) -> dict[str, Figure]:
     found = {}
     for kind in results[-1].floors:
         floors = [result.floors[kind] for result in results if kind in result.floors]
-        if len(floors) == 1:
-            figure = Figure(floors[0].ratio, floors[0].interval)
+        told = [floor for floor in floors if floor.interval is not None]
+        if len(told) < 2:
+            shown = told[0] if told else floors[-1]
+            figure = Figure(shown.ratio, shown.interval)
         else:
-            joint = mean_of(floors)
+            joint = mean_of(told)
             quantile = float(stdtrit(joint.freedom, (1 + CONFIDENCE) / 2))
             ends = (joint.mean + sign * quantile * joint.error for sign in (-1, 1))
             low, high = map(math.exp, ends)

@@ -64,6 +64,14 @@ def test_several_processes_count_by_their_spread(tmp_path):
     assert speed.interval == pytest.approx((4 / interval[1], 4 / interval[0]))
 
 
+def test_a_floor_of_a_single_pair_has_no_interval(tmp_path):
+    once = {"seconds": [0.1], "ratio": 1.2, "interval": [None, None]}
+    path = write_bench_record(tmp_path / "one", benchmark(floors={"stock": once}))
+    (row,) = rows(path)
+    told = row.figures["floor_stock"]
+    assert (told.value, told.interval) == (1.2, None)
+
+
 def test_floors_are_shown_as_recorded_and_joined_over_processes(tmp_path):
     ratios = [1.1, 1.2, 1.15]
     paths = [
