@@ -35,7 +35,7 @@ POWERCAP = Path("/sys/class/powercap")
 def machine(on_gpu: bool) -> dict[str, Any]:
     """The facts of this machine; `kind` is what makes figures of two comparable."""
     cores = len(os.sched_getaffinity(0))
-    cpu = f"{processor() or platform.machine()}, {cores} cores"
+    cpu = f"{processor() or platform.machine()}, {cores} core{'s' * (cores > 1)}"
     gpus = gpu_names() if on_gpu else ()
     return {
         "kind": gpus[0] if gpus else cpu,

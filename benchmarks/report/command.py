@@ -125,7 +125,7 @@ def _prices(given: Sequence[str], machines: Sequence[str]) -> dict[str, float]:
             price = float(dollars)
         except ValueError:
             price = 0.0
-        if not 0 < price < inf:
+        if not machine or not 0 < price < inf:
             raise InputError(f"--price {text}: give MACHINE=DOLLARS, such as x=1.25.")
         _known("--price", machine, machines)
         prices[machine] = price
