@@ -136,6 +136,7 @@ def test_names_are_text_and_nothing_is_fetched(tmp_path):
 )
 def test_bad_flags_are_one_sentence(flags, said, tmp_path, capsys):
     refused(tmp_path, capsys, said, *map(str, records(tmp_path)), *flags)
+    assert not (tmp_path / "page.html").exists()
 
 
 def test_bad_records_are_one_sentence(tmp_path, capsys):
