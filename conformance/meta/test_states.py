@@ -98,8 +98,11 @@ def test_a_stranger_disturbs_no_other(
 def test_what_is_skipped_is_not_run() -> None:
     found = session(QUICK, KEPT, options=("--profile", "gpu"))
     assert (found.states, found.status) == (["not run"], 0)
+
+
+def test_a_trainer_that_is_not_there_is_no_pass() -> None:
     found = session("absent:TRAINER", KEPT, options=("--profile", "cpu"))
-    assert (found.states, found.status) == (["not run"], 0)
+    assert (found.states, found.status) == ([], pytest.ExitCode.USAGE_ERROR)
 
 
 def test_a_failure_under_a_limit_is_known(tmp_path: Path) -> None:

@@ -25,7 +25,14 @@ def test_a_share_is_seeded_and_keeps_one_case_of_each_law() -> None:
 
 
 def test_a_law_for_any_input_is_tested_on_a_share_of_the_trainers() -> None:
-    options = ("--trainer", "absent:TRAINER", "--profile", "cpu", "--share", "50")
+    options = (
+        "--trainer",
+        "true whatever it is told",
+        "--profile",
+        "cpu",
+        "--share",
+        "50",
+    )
     found = session(QUICK, "order.any-epochs", options=options)
     reasons = [made["reason"] for made in found.properties]
     assert ["of this share of 50 %" in reason for reason in reasons].count(True) == 1
