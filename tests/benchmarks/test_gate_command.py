@@ -209,7 +209,9 @@ def test_a_signal_leaves_no_process_and_no_folder(number, tmp_path, temporary):
         "    time.sleep(300)\n"
     )
     code = (
-        "import sys; from pathlib import Path; from benchmarks.gate.command import main"
+        # A shell's background job is deaf to SIGINT, and so would its children be
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from pathlib import Path; from benchmarks.gate.command import main"
         f"; sys.exit(main(['--base', 'HEAD'], root=Path({str(root)!r})))"
     )
     gate = subprocess.Popen(
