@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / the golden ratio, as in SplitMix
+FINALIZER = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))  # shift, multiply
+LAST_FINAL_SHIFT = 31
 ALL_BITS = (1 << 64) - 1
 STEP = 0x9E3779B9  # 2**32 / the golden ratio, as in SplitMix
 MIX = ((16, 0x7FEB352D), (15, 0x846CA68B))  # Wellons' lowbias32: shift, then multiply
@@ -21,9 +23,9 @@ LEVELS = 1 << 16  # one hash of 32 bits serves two neighbours
 def mix(value: np.ndarray) -> np.ndarray:
     """SplitMix64's finalizer: uint64 -> well-mixed uint64 (Steele et al., 2014)."""
     with np.errstate(over="ignore"):
-        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
+        for shift, factor in FINALIZER:
+            value = (value ^ (value >> np.uint64(shift))) * np.uint64(factor)
+    return value ^ (value >> np.uint64(LAST_FINAL_SHIFT))
 
 
 def fold(*numbers: int) -> int:
@@ -31,9 +33,9 @@ def fold(*numbers: int) -> int:
     key = 0
     for number in numbers:  # as `mix` does: of one number, Python's own are faster
         key = (key + int(GOLDEN) + number) & ALL_BITS
-        key = ((key ^ (key >> 30)) * 0xBF58476D1CE4E5B9) & ALL_BITS
-        key = ((key ^ (key >> 27)) * 0x94D049BB133111EB) & ALL_BITS
-        key ^= key >> 31
+        for shift, factor in FINALIZER:
+            key = ((key ^ (key >> shift)) * factor) & ALL_BITS
+        key ^= key >> LAST_FINAL_SHIFT
     return key
 
 
