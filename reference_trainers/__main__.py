@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -35,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if first == "push":
             return push(**asked)
         list_trainers(asked["json"])
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:  # `list | head` has read enough; Python would flush again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except InputError as error:
         return cli.refused(error, "--traceback" in arguments)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
+import subprocess
+import sys
 
 import pytest
 
@@ -91,3 +93,15 @@ def test_a_run_gets_the_other_arguments(monkeypatch, word, named):
     monkeypatch.setattr(__main__.cli, "main", lambda trainer, rest, _: [trainer, *rest])
     given: object = main([*word, "--do_train", *named, "--seed=1"])
     assert given == ["some", "--do_train", "--seed=1"]
+
+
+def test_a_reader_that_has_enough_of_the_list_is_no_error():
+    """As `head` is; unbuffered, so that what is written meets the closed pipe."""
+    command = [sys.executable, "-u", "-m", "reference_trainers", "list"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (0, b"")
