@@ -52,7 +52,8 @@ def assert_is_there(hub: Hub, name: str, folder: Path) -> None:
     assert {*found} == {".gitattributes", *report.files}
     assert found["run_report.json"] == replace(report, push=None).as_json().encode()
     for file in {*report.files} - {"run_report.json"}:
-        assert found[file] == (folder / file).read_bytes(), file
+        same = found[file] == (folder / file).read_bytes()
+        assert same, file
 
 
 @law("hub.one-commit", profiles=CPU)
@@ -86,7 +87,8 @@ def test_each_save_is_a_commit(run: Runs, hub: Hub, tmp_path: Path) -> None:
     assert problems == [False, True, False]
     found = hub.files("user/mine")
     for path in (tmp_path / "mine" / "checkpoint-6").iterdir():
-        assert found[f"last-checkpoint/{path.name}"] == path.read_bytes(), path.name
+        same = found[f"last-checkpoint/{path.name}"] == path.read_bytes()
+        assert same, path.name
 
 
 @law("hub.faults", profiles=CPU)
