@@ -60,7 +60,7 @@ class Dropout(nnx.Module):
 
 
 def levels(shape, seed, place):
-    """Hashes of the coordinates of an array of `shape`, uint16: see dropout.py."""
+    """Hashes of the coordinates of an array of `shape`, uint16: see randomness.py."""
     *outer, inner = shape
     value = folded(seed.astype("uint32"), jnp.uint32(place))
     for length in (*outer, (inner + 1) // 2):

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import dropout as own_dropout
@@ -24,94 +23,16 @@ from torch.nn.modules.module import (
 from torch.overrides import TorchFunctionMode
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
-from reference_trainers.recipe import randomness
-from reference_trainers.recipe.randomness import LAST_SHIFT, LEVELS, MIX, STEP
+from reference_trainers.pytorch.masks import Draw
+from reference_trainers.recipe.randomness import dropped_levels
 
 NAME = "common_dropout"  # of our attention, in transformers' register
 USUAL = "sdpa"  # transformers' own, where nothing is dropped
-CHUNK = 1 << 18  # hashes at a time on a CPU: 1 MB, which stays in its cache
-
-
-class Draw:
-    """What all the dropouts of a model draw from in one micro-batch."""
-
-    def __init__(self, places: int):
-        self.places = places
-        self.dropouts: list[Dropout] = []
-        self.columns: dict[tuple[int, torch.device], torch.Tensor] = {}
-        self.begin(seed=0, first_row=0)
-
-    def begin(self, seed: int, first_row: int) -> None:
-        """Another micro-batch; `first_row`: of this process in it."""
-        numbers = np.arange(self.places, dtype=np.uint32)
-        starts = randomness.folded(np.array(seed, np.uint32), numbers)
-        self.starts = torch.from_numpy(starts.view(np.int32))
-        self.first_row = first_row
-        self.keys: dict[tuple[Any, ...], torch.Tensor] = {}
-        for dropout in self.dropouts:
-            dropout.calls = 0
-
-    def factors(self, x: torch.Tensor, place: int, below: int) -> torch.Tensor:
-        """Like `x` (batch, ...): 0 where an element is dropped, else a constant."""
-        outer, inner = tuple(x.shape[:-1]), x.shape[-1]
-        pairs = (inner + 1) // 2  # one hash serves two neighbours
-        keys, columns = self.rows(outer, x.device)[place], self.along(pairs, x.device)
-        kept = torch.empty(len(keys), 2 * pairs, dtype=x.dtype, device=x.device)
-        # A tensor, as what a Python number makes of booleans is rounded to float32
-        scale = x.new_tensor(LEVELS / (LEVELS - below))
-        many = max(1, CHUNK // pairs) if x.device.type == "cpu" else len(keys)
-        for at in range(0, len(keys), many):
-            hashes = folded(keys[at : at + many, None] + columns)
-            # Halves without a sign, compared as numbers that have one
-            halves = hashes.bitwise_xor_(signed(0x80008000)).view(torch.int16)
-            stays = halves >= below - LEVELS // 2
-            torch.mul(stays, scale, out=kept[at : at + many])
-        return kept[:, :inner].reshape(x.shape)
-
-    def rows(self, outer: tuple[int, ...], device: torch.device) -> torch.Tensor:
-        """Hashes of all coordinates but the last: int32 (places, their number)."""
-        if (keys := self.keys.get((device, *outer))) is None:
-            keys, first = self.starts.to(device), self.first_row
-            for length in outer:
-                keys = folded(keys[..., None] + numbers(first, length, device))
-                first = 0
-            keys = self.keys[device, *outer] = keys.reshape(self.places, -1)
-        return keys
-
-    def along(self, pairs: int, device: torch.device) -> torch.Tensor:
-        """What the last coordinate adds to a hash: int32 (pairs,)"""
-        if (pairs, device) not in self.columns:
-            self.columns[pairs, device] = numbers(0, pairs, device)
-        return self.columns[pairs, device]
-
-
-def numbers(first: int, count: int, device: torch.device) -> torch.Tensor:
-    """`count` coordinates from `first` on, as `folded` takes them; int32."""
-    counted = torch.arange(first, first + count, dtype=torch.int32, device=device)
-    return counted * signed(STEP)
-
-
-def folded(value: torch.Tensor) -> torch.Tensor:
-    """The mix of `randomness.folded`, in place; int32 that stands for uint32."""
-    for shift, factor in MIX:
-        shifted(value, shift).mul_(signed(factor))
-    return shifted(value, LAST_SHIFT)
-
-
-def shifted(value: torch.Tensor, shift: int) -> torch.Tensor:
-    """`value` ^ (`value` >> `shift`), in place: torch shifts signed numbers alone."""
-    right = (value >> shift).bitwise_and_((1 << (32 - shift)) - 1)
-    return value.bitwise_xor_(right)
-
-
-def signed(bits: int) -> int:
-    """The int32 of these 32 bits."""
-    return bits - (1 << 32) if bits >> 31 else bits
 
 
 def dropped(x: torch.Tensor, rate: float, draw: Draw, place: int) -> torch.Tensor:
     """`x` without a share of its elements; the others make up for them."""
-    below = randomness.dropped_levels(rate)
+    below = dropped_levels(rate)
     return x * draw.factors(x, place, below) if below else x
 
 
@@ -124,14 +45,13 @@ class Dropout(nn.Module):
         self.draw = draw
         self.places = places
         """One for each call in a forward pass: T5's stacks drop twice by one module."""
-        self.calls = 0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return x
         # Gradient checkpointing calls again what it computes again
-        place = self.places[self.calls % len(self.places)]
-        self.calls += 1
+        place = self.places[self.draw.calls[self.places] % len(self.places)]
+        self.draw.calls[self.places] += 1
         return dropped(x, self.rate, self.draw, place)
 
 
@@ -179,8 +99,8 @@ def with_common_dropout(model: PreTrainedModel) -> Draw | None:
     for name, module in list(model.named_modules()):
         places = range(first, first := first + calls[module])
         if calls[module] and type(module) is nn.Dropout:
-            draw.dropouts.append(Dropout(module.p, draw, places))
-            model.set_submodule(name, draw.dropouts[-1].train(module.training))
+            dropout = Dropout(module.p, draw, places).train(module.training)
+            model.set_submodule(name, dropout)
         elif calls[module]:
             module.draw, module.place = draw, places[0]
     AttentionInterface.register(NAME, attention)

@@ -103,7 +103,7 @@ class Dropout(Layer):
 
 @tf.function(autograph=False)  # many operations: one trace serves all the places
 def levels(shape, seed, place):
-    """Hashes of the coordinates of an array of `shape`, uint16: see dropout.py."""
+    """Hashes of the coordinates of an array of `shape`, uint16: see randomness.py."""
     *outer, inner = tf.unstack(shape)
     value = folded(tf.cast(seed[0], "uint32"), place)
     first = seed[1] * outer[0]  # rows of the devices before this one

@@ -18,11 +18,10 @@ from transformers import (  # noqa: E402
 )
 
 from reference_trainers.pytorch.dropout import (  # noqa: E402
-    CHUNK,
-    Draw,
     dropped,
     with_common_dropout,
 )
+from reference_trainers.pytorch.masks import CHUNK, Draw  # noqa: E402
 from reference_trainers.recipe.randomness import (  # noqa: E402
     LEVELS,
     dropped_levels,
@@ -44,6 +43,38 @@ def test_the_elements_that_stay_are_those_of_the_definition(shape):
         stays = kept(shape, seed, place, 0.1)
         assert np.array_equal(made.numpy() > 0, stays)
         assert {*made.numpy()[stays]} <= {LEVELS / (LEVELS - dropped_levels(0.1))}
+
+
+def test_places_that_are_alike_are_drawn_for_together_with_the_same_bits():
+    """Guessed from the micro-batch before; a guess that fails costs only time."""
+    drawn_for: list[list[int]] = []
+
+    class Seen(Draw):
+        def drawn(self, kind, places):
+            drawn_for.append([*places])
+            return super().drawn(kind, places)
+
+    draw, x = Seen(places=4), torch.ones(CHUNK, dtype=torch.float64)
+
+    def passed(*shapes: tuple[int, ...]) -> list[list[int]]:
+        seed = len(drawn_for) + 1
+        draw.begin(seed, first_row=0)
+        drawn_for.clear()
+        for place, shape in enumerate(shapes):
+            made = dropped(x[: np.prod(shape)].reshape(shape), 0.1, draw, place)
+            assert np.array_equal(made.numpy() > 0, kept(shape, seed, place, 0.1))
+        return [*drawn_for]
+
+    one, other = (2, 3, 5), (2, 4, 5)
+    assert passed(one, one, other, one) == [[0], [1], [2], [3]]
+    assert passed(one, one, other, one) == [[0, 1, 3], [2]]
+    # Sources and targets of one length, then of two again
+    assert passed(other, other, other, other) == [[0, 1, 3], [2]]
+    assert passed(one, one, other, one) == [[0, 1, 2, 3], [0, 1, 2, 3]]
+    assert passed(one, one, other, one) == [[0, 1, 3], [2]]
+    # What is large has no need of it
+    large = (2, CHUNK // 4)
+    assert passed(large, large, one, large) == [[0], [1], [2], [3]]
 
 
 def test_a_row_has_its_masks_in_whatever_process():

@@ -89,6 +89,7 @@ def test_every_leaf_has_files_of_the_same_names() -> None:
         "load",
         "dropout",
         "launcher",
+        "masks",
         "placement",
         "sharded",
         "xla_spawn",

@@ -129,7 +129,7 @@ def test_four_devices_add_in_one_order(run: Runs) -> None:
     one, other = (run(again=again, **FLAGS) for again in (0, 1))
     assert untimed(one.steps) == untimed(other.steps)
     weights = [found.folder / "model.safetensors" for found in (one, other)]
-    assert cmp(*weights, shallow=False)
+    assert cmp(weights[0], weights[1], shallow=False)
 
 
 @law("devices.sharded", profiles=DEVICES, always=("cpu-p2",))
