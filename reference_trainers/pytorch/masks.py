@@ -10,7 +10,13 @@ import numpy as np
 import torch
 
 from reference_trainers.recipe import randomness
-from reference_trainers.recipe.randomness import LAST_SHIFT, LEVELS, MIX, STEP
+from reference_trainers.recipe.randomness import (
+    LAST_SHIFT,
+    LEVELS,
+    MIX,
+    STEP,
+    kept_from,
+)
 
 CHUNK = 1 << 18  # hashes at a time on a CPU: 1 MB, which stays in its cache
 
@@ -39,8 +45,7 @@ class Draw:
     def begin(self, seed: int, first_row: int) -> None:
         """Another micro-batch; `first_row`: of this process in it."""
         numbers = np.arange(self.places, dtype=np.uint32)
-        starts = randomness.folded(np.array(seed, np.uint32), numbers)
-        self.starts = torch.from_numpy(starts.view(np.int32))
+        self.starts = randomness.folded(np.array(seed, np.uint32), numbers)
         self.first_row = first_row
         self.keys: dict[tuple[Any, ...], torch.Tensor] = {}
         groups: dict[Kind, list[int]] = {}
@@ -67,26 +72,33 @@ class Draw:
 
     def drawn(self, kind: Kind, places: Sequence[int]) -> torch.Tensor:
         """The factors of each place: (places, batch, ...)"""
+        factor = LEVELS / (LEVELS - kind.below)
+        is_small = len(places) * kind.shape.numel() <= CHUNK
+        if is_small and kind.device.type == "cpu":  # numpy's calls cost less
+            starts = self.starts[[*places]]
+            kept = kept_from(starts, kind.shape, kind.below, self.first_row)
+            return torch.from_numpy(kept) * torch.tensor(factor, dtype=kind.dtype)
         *outer, inner = kind.shape
         pairs = (inner + 1) // 2  # one hash serves two neighbours
         columns = self.along(pairs, kind.device)
         keys = self.rows(tuple(outer), kind.device)[places].flatten()
-        kept = columns.new_empty(len(keys), 2 * pairs, dtype=kind.dtype)
+        made = columns.new_empty(len(keys), 2 * pairs, dtype=kind.dtype)
         # A tensor, as what a Python number makes of booleans is rounded to float32
-        scale = kept.new_tensor(LEVELS / (LEVELS - kind.below))
+        scale = made.new_tensor(factor)
         many = max(1, CHUNK // pairs) if kind.device.type == "cpu" else len(keys)
         for at in range(0, len(keys), many):
             hashes = folded(keys[at : at + many, None] + columns)
             # Halves without a sign, compared as numbers that have one
             halves = hashes.bitwise_xor_(signed(0x80008000)).view(torch.int16)
             stays = halves >= kind.below - LEVELS // 2
-            torch.mul(stays, scale, out=kept[at : at + many])
-        return kept[:, :inner].reshape(len(places), *kind.shape)
+            torch.mul(stays, scale, out=made[at : at + many])
+        return made[:, :inner].reshape(len(places), *kind.shape)
 
     def rows(self, outer: tuple[int, ...], device: torch.device) -> torch.Tensor:
         """Hashes of all coordinates but the last: int32 (places, their number)."""
         if (keys := self.keys.get((device, *outer))) is None:
-            keys, first = self.starts.to(device), self.first_row
+            keys = torch.from_numpy(self.starts.view(np.int32)).to(device)
+            first = self.first_row
             for length in outer:
                 keys = folded(keys[..., None] + numbers(first, length, device))
                 first = 0

@@ -64,7 +64,8 @@ class AccelerateBackend(TorchBackend):
     def train_step(self, batch: GlobalBatch, learning_rate: float) -> Update:
         """Gradients of every micro-batch add up; then one clipped AdamW step."""
         spec = self.spec
-        self.model.train()
+        if not self.model.training:  # it visits every module
+            self.model.train()
         self.adamw.zero_grad()
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for micro_batch in batch.micro_batches:

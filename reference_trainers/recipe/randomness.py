@@ -51,12 +51,24 @@ def dropped_levels(rate: float) -> int:
 
 def kept(shape: tuple[int, ...], seed: int, place: int, rate: float) -> np.ndarray:
     """Whether each element stays; bool, `shape`."""
+    start = folded(np.array(seed, np.uint32), np.array(place, np.uint32))
+    return kept_from(start, shape, dropped_levels(rate))
+
+
+def kept_from(
+    starts: np.ndarray, shape: tuple[int, ...], below: int, first_row: int = 0
+) -> np.ndarray:
+    """`kept` at many places, from their hashes: bool (*`starts`, *`shape`).
+
+    `first_row` counts in the first axis of `shape`, for a part of a batch.
+    """
     *outer, inner = shape
-    value = folded(np.array(seed, np.uint32), np.array(place, np.uint32))
+    value, first = starts, first_row
     for length in (*outer, (inner + 1) // 2):
-        value = folded(value[..., None], np.arange(length, dtype=np.uint32))
-    halves = value.astype("<u4").view("<u2").reshape(*outer, -1)
-    return halves[..., :inner] >= dropped_levels(rate)
+        numbers = np.arange(first, first + length, dtype=np.uint32)
+        value, first = folded(value[..., None], numbers), 0
+    halves = value.astype("<u4").view("<u2").reshape(*value.shape[:-1], -1)
+    return halves[..., :inner] >= below
 
 
 def folded(value: np.ndarray, number: np.ndarray) -> np.ndarray:
@@ -64,5 +76,7 @@ def folded(value: np.ndarray, number: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         value = value + number * np.uint32(STEP)
         for shift, factor in MIX:
-            value = (value ^ (value >> np.uint32(shift))) * np.uint32(factor)
-    return value ^ (value >> np.uint32(LAST_SHIFT))
+            value ^= value >> np.uint32(shift)
+            value *= np.uint32(factor)
+    value ^= value >> np.uint32(LAST_SHIFT)
+    return value

@@ -17,6 +17,7 @@ from transformers import (  # noqa: E402
     UMT5Config,
 )
 
+from reference_trainers.pytorch import masks  # noqa: E402
 from reference_trainers.pytorch.dropout import (  # noqa: E402
     dropped,
     with_common_dropout,
@@ -35,7 +36,9 @@ SHAPES = [(2, 3, 5, 7), (3, 4, 9), (2, 8), (2, CHUNK // 64, 130), (1, 2, 1)]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_elements_that_stay_are_those_of_the_definition(shape):
+@pytest.mark.parametrize("chunk", [CHUNK, 1], ids=["numpy", "torch"])
+def test_the_elements_that_stay_are_those_of_the_definition(shape, chunk, monkeypatch):
+    monkeypatch.setattr(masks, "CHUNK", chunk)
     draw = Draw(places=5)
     for place, seed in enumerate((0, 1, 2**31 - 1, 12345, 1 << 20)):
         draw.begin(seed, first_row=0)
