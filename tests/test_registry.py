@@ -86,7 +86,7 @@ def test_versions_are_those_of_the_extra(installed):
 
 @pytest.mark.parametrize("torch", ["2.10.9", "1.13.1+cpu", "2.11.0.dev1"])
 def test_older_versions_are_refused(installed, torch):
-    installed(torch=torch, accelerate="1.15.0")
+    installed(torch=torch, accelerate="1.15.0", psutil="7.2.2")
     with pytest.raises(InputError) as refused:
         find_trainer("pytorch")
     said = str(refused.value)
@@ -98,7 +98,7 @@ def test_older_versions_are_refused(installed, torch):
 
 @pytest.mark.parametrize("torch", ["2.11.0", "2.11.1+cu130", "3.0.0", "2.12.0rc1"])
 def test_newer_versions_are_taken(installed, torch):
-    installed(torch=torch, accelerate="1.15.0")
+    installed(torch=torch, accelerate="1.15.0", psutil="7.2.2")
     assert next(t for t in listed() if t.name == "pytorch").runs_here
 
 

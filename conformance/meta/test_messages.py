@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from conformance.mutants import traced
 from conformance.profiles import PROFILES
 from conformance.runs import Finished, Inputs, Runs, build_inputs
 from conformance.subject import Subject
@@ -20,6 +19,10 @@ from conformance.traces.held import (
 from conformance.traces.recipes import flags_of
 from conformance.traces.trace import Trace
 from conformance.workers import close
+
+pytest.importorskip("torch", reason="not run: the mutants are of the Accelerate trainer")
+
+from conformance.mutants import traced  # noqa: E402
 
 HERE = "conformance.mutants"
 UNDECAYED = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
