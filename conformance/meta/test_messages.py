@@ -22,7 +22,7 @@ from conformance.workers import close
 
 pytest.importorskip("torch", reason="not run: the mutants are of the Accelerate trainer")
 
-from conformance.mutants import traced  # noqa: E402
+from conformance.mutants import traced
 
 HERE = "conformance.mutants"
 UNDECAYED = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"

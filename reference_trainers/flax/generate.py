@@ -136,7 +136,9 @@ def after(at: Beams, scores, cache, settings: GenerationSettings) -> Beams:
     scores = best + jnp.where(ended, WORST, 0).astype("float32")
     running_scores, chosen = jax.lax.top_k(scores, beams)
     parents = take(origin, chosen) + beams * jnp.arange(rows)[:, None]
-    cache = jax.tree.map(lambda x: jnp.take(x, parents.reshape(-1), axis=0), cache)
+    cache = jax.tree.map(
+        lambda x: jnp.take(x, parents.reshape(-1), axis=0, mode="clip"), cache
+    )
 
     after = finished(at, candidates, best, ended, settings)
     done, done_scores, done_lengths, is_done = after

@@ -105,9 +105,9 @@ def gelu_new(x):
     return 0.5 * x * (1 + jnp.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))
 
 
-def put(cache, new, at):
-    """`cache` (rows, heads, length, size) with `new` at place `at` of the length."""
-    return jax.lax.dynamic_update_slice_in_dim(cache, new, at, axis=2)
+def put(cache, new, at, axis: int):
+    """`cache` (rows, heads, ...) with `new` at place `at` of the length, its `axis`."""
+    return jax.lax.dynamic_update_slice_in_dim(cache, new, at, axis=axis)
 
 
 def checkpointed(block):

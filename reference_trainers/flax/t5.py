@@ -42,14 +42,15 @@ class Attention(nnx.Module):
         return x.reshape(*x.shape[:2], self.heads, self.size).swapaxes(1, 2)
 
     def keys_values(self, states):
-        """Keys and values of `states` (batch, length, d_model)."""
-        return self.split(self.k(states)), self.split(self.v(states))
+        """Of `states` (batch, length, d_model), ready for the products with them:
+
+        keys (batch, heads, size, length) and values (batch, heads, length, size).
+        """
+        return self.split(self.k(states)).swapaxes(2, 3), self.split(self.v(states))
 
     def __call__(self, normed, keys, values, bias, seed=None):
         """`normed` (batch, queries, d_model) looks at `keys`; `bias` masks them."""
-        scores = product(
-            self.split(self.q(normed)), keys, self.computes_in, transpose_b=True
-        )
+        scores = product(self.split(self.q(normed)), keys, self.computes_in)
         weights = self.weights_dropout(jax.nn.softmax(scores + bias), seed)
         found = product(weights, values, self.computes_in).swapaxes(1, 2)
         found = found.reshape(*found.shape[:2], self.heads * self.size)
@@ -108,14 +109,14 @@ class Block(nnx.Module):
         """One token of each beam at place `at`: hidden (batch * beams, 1, d_model)."""
         normed = self.own.norm(hidden)
         new = self.own.keys_values(normed)
-        keys, values = cache = [put(*pair, at) for pair in zip(cache, new, strict=True)]
+        keys = put(cache[0], new[0], at, axis=3)
+        values = put(cache[1], new[1], at, axis=2)
         hidden = hidden + self.own(normed, keys, values, bias)
         # The beams of a row share its memory: they are the queries of one attention.
         group = hidden.reshape(-1, beams, hidden.shape[-1])
-        keys, values = memory
-        cross = self.cross(self.cross.norm(group), keys, values, memory_bias)
+        cross = self.cross(self.cross.norm(group), *memory, memory_bias)
         hidden = (group + cross).reshape(hidden.shape)
-        return hidden + self.feed(hidden), tuple(cache)
+        return hidden + self.feed(hidden), (keys, values)
 
 
 class Stack(nnx.Module):
@@ -204,12 +205,12 @@ class T5(nnx.Module):
     def empty_cache(self, rows, length: int):
         """Room for the keys and values of `length` places in each decoder block."""
         own = self.decoder.blocks[0].own
-        room = jnp.zeros((rows, own.heads, length, own.size), self.shared.dtype)
-        return [(room, room) for _ in self.decoder.blocks]
+        values = jnp.zeros((rows, own.heads, length, own.size), self.shared.dtype)
+        return [(values.swapaxes(2, 3), values) for _ in self.decoder.blocks]
 
     def step(self, tokens, at, cache, memory, memory_mask):
         """Logits (batch * beams, vocabulary) after `tokens` (batch, beams) at `at`."""
-        places = jnp.arange(cache[0][0].shape[2])
+        places = jnp.arange(cache[0][0].shape[3])
         bias = self.decoder.position_bias(jnp.array([at]), places)
         bias = bias + self.masked(places <= at)
         hidden = jnp.take(self.shared[...], tokens.reshape(-1, 1), axis=0)

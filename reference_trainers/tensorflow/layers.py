@@ -17,6 +17,7 @@ from reference_trainers.recipe.randomness import (
 )
 
 FEW = 16  # queries at a time, as in a step of a search
+VERY_FEW = 8  # rows of them; measured with 512 to 32,128 columns
 
 
 class Parts:
@@ -49,15 +50,22 @@ def product(a, b, compute_dtype: str, transpose_b: bool = False):
     left, right = rounded(a, compute_dtype), rounded(b, compute_dtype)
     if len(right.shape) == 2:  # a weight: one product for the whole batch
         outer, left = tf.shape(left)[:-1], tf.reshape(left, (-1, left.shape[-1]))
-        # TensorFlow multiplies few rows much faster the other way round.
-        few = transpose_b and a.shape[-2] is not None and a.shape[-2] <= FEW
-        if few:
-            flat = tf.transpose(tf.matmul(right, left, transpose_b=True))
+        if transpose_b and a.shape[-2] is not None and a.shape[-2] <= FEW:
+            flat = product_of_few(left, right)
         else:
             flat = tf.matmul(left, right, transpose_b=transpose_b)
         flat = tf.cast(flat, a.dtype)
         return tf.reshape(flat, tf.concat((outer, (flat.shape[-1],)), axis=0))
     return tf.cast(tf.matmul(left, right, transpose_b=transpose_b), a.dtype)
+
+
+def product_of_few(rows, weight):
+    """`rows` @ `weight`.T, the faster way on a CPU, which hangs on their number."""
+    return tf.cond(
+        tf.shape(rows)[0] <= VERY_FEW,
+        lambda: tf.matmul(rows, weight, transpose_b=True),
+        lambda: tf.einsum("vk,rk->rv", weight, rows),
+    )
 
 
 def rounded(x, compute_dtype: str):

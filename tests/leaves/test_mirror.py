@@ -37,6 +37,7 @@ EXCEPTIONS = {
     "Backend.reach": "TensorFlow gets a TPU by its name; JAX sees those that there are",
     "tpu_system": "TensorFlow gets a TPU by its name; JAX sees those that there are",
     "Backend.compiled": "JAX keeps a program for each shape by itself",
+    "product_of_few": "XLA has one product for any number of rows",
     "rounded": "a CPU sums bfloat16 badly in TensorFlow alone",
     "copies": "TensorFlow sums three gradients or more in an order that may change",
     "Layer": "Keras would try a layer out to build it",
