@@ -20,7 +20,7 @@ from conformance.traces.recipes import flags_of
 from conformance.traces.trace import Trace
 from conformance.workers import close
 
-pytest.importorskip("torch", reason="not run: the mutants are of the Accelerate trainer")
+pytest.importorskip("torch", reason="not run: the mutants are made of PyTorch")
 
 from conformance.mutants import traced
 
