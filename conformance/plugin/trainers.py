@@ -92,7 +92,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUNS] = {}
     workers.LIMIT = config.getoption("--run-timeout")
     properties.EXAMPLES = config.getoption("--examples")
-    properties.SEEDED = config.getoption("--hypothesis-seed") is None
+    properties.SEEDED = config.getoption("--hypothesis-seed", None) is None
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -1,6 +1,7 @@
 """The fixtures are what they say: seeded, small, and opened by transformers."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from fixtures.custom_files import (
 )
 from fixtures.models import tiny_bart, tiny_t5
 from fixtures.texts import ragged_rows
+from fixtures.tokenizer import MOST_PIECES, RECORDED, made_up_texts, trained
 from fixtures.write import write_csv, write_jsonl
 from reference_trainers.models.t5 import t5_initial_weights, t5_tensors
 
@@ -38,6 +40,15 @@ def test_same_seed_gives_the_same_bytes(build, tmp_path):
     assert contents(first) == contents(again)
     weights = "model.safetensors"
     assert (first / weights).read_bytes() != (other / weights).read_bytes()
+
+
+def test_the_recorded_pieces_are_those_that_are_learned_from_the_texts():
+    found, learned_by = version("sentencepiece"), "0.2.3"
+    if found != learned_by:
+        pytest.skip(f"not run: sentencepiece {found} learns other pieces")
+    recorded = json.loads(RECORDED.read_text(encoding="utf-8"))
+    pieces = trained(made_up_texts(), MOST_PIECES)
+    assert recorded == [[piece, score] for piece, score in pieces]
 
 
 @pytest.mark.parametrize(

@@ -212,8 +212,8 @@ def test_a_process_that_is_killed_ends_the_others_and_costs_nothing(
             statuses = several.statuses()
             assert time.monotonic() - started < 30
             assert statuses[victim] in (-9, 0)
-            left = {*statuses[:victim], *statuses[victim + 1 :]}
-            assert left in ({1}, {0}), statuses
+            # Killed as the run ends, when one of the others had ended already
+            assert {*statuses[:victim], *statuses[victim + 1 :]} <= {0, 1}, statuses
     assert Processes(other, 2, **flags).statuses() == [0, 0]
     assert_same_run(life, other)
 
