@@ -63,7 +63,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "shape" in metafunc.fixturenames:
         shapes = [SHAPES["tiny"]] if quick else list(SHAPES.values())
         metafunc.parametrize("shape", shapes, ids=[shape.name for shape in shapes])
-    if "lengths" in metafunc.fixturenames:
+    if "batches" in metafunc.fixturenames:  # many rows at once: of full length alone
+        known = [("full", 1), ("ragged", 1), ("full", 4)]
+        names = ["full", "ragged", "full-many"]
+        chosen = slice(1, 2) if quick else slice(None)
+        metafunc.parametrize("lengths,batches", known[chosen], ids=names[chosen])
+    elif "lengths" in metafunc.fixturenames:
         metafunc.parametrize("lengths", ["ragged"] if quick else LENGTHS)
 
 
@@ -182,7 +187,7 @@ def record(
             what,
             given.get("trainer_name", SHARED),
             profile.name,
-            shape,
+            more.pop("shape", shape),
             more.pop("lengths", given.get("lengths", "full")),
             spec.compute_dtype,
             more.pop("devices", 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -14,13 +15,23 @@ from benchmarks.shapes import model_shape
 from benchmarks.suite.conftest import Record
 from reference_trainers import GenerationSettings
 
+MANY = "-of-16"
+"""To the name where so many rows are generated for at once, and not 4."""
+
 
 @pytest.mark.parametrize("beams", [1, 4], ids=["greedy", "beams"])
 def test_generation(
-    opened: Opened, lengths: str, beams: int, effort: Effort, record: Record
+    opened: Opened,
+    lengths: str,
+    batches: int,
+    beams: int,
+    effort: Effort,
+    few: Effort,
+    record: Record,
 ) -> None:
     """A batch of summaries, each as long as may be: no end token is allowed before."""
-    shape, ragged = opened.shape, lengths == "ragged"
+    shape = replace(opened.shape, batch=opened.shape.batch * batches)
+    ragged = lengths == "ragged"
     longest = shape.new_tokens + 1  # the start token is one
     settings = GenerationSettings(
         max_length=longest,
@@ -31,7 +42,7 @@ def test_generation(
         eos_token_ids=(1,),
     )
     rows = shape.batch * opened.devices
-    (batch,) = opened.batches(ragged, rows)
+    (batch,) = opened.batches(ragged, rows, at_once=shape.batch)
 
     def generate() -> int:
         found = opened.backend.generate(batch, settings)  # numpy's: it has waited
@@ -54,14 +65,15 @@ def test_generation(
     measured = measure_calls(
         generate,
         tuple(shape.lengths(ragged, row) for row in range(rows)),
-        effort,
+        effort if batches == 1 else few,
         compilations=lambda: opened.backend.compilations,
         floors=floors,
         tools=opened.tools,
     )
     record(
-        "generation-beams" if beams > 1 else "generation-greedy",
+        f"generation-{'beams' if beams > 1 else 'greedy'}{MANY if batches > 1 else ''}",
         measured,
+        shape=shape,
         work=work,
         new_tokens=shape.new_tokens,
         device_bytes=opened.backend.peak_memory_bytes(),
