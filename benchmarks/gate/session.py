@@ -107,7 +107,10 @@ def in_pairs(
                     return pairs, judged
                 since = time.monotonic()
                 sides = [head, base] if next(order) else [base, head]
-                found = {side.side: run(side, names) for side in sides}
+                found = {}
+                for side in sides:
+                    bar.set_postfix_str(f"{side.side} is running")
+                    found[side.side] = run(side, names)
                 took = time.monotonic() - since
                 pairs.append(Pair(found["base"], found["head"]))
                 bar.update()

@@ -62,7 +62,9 @@ def read_limits(path: Path, today: datetime.date) -> tuple[Limit, ...]:
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise InputError(f"--limits {path}: {error.strerror}.") from None
+    except (UnicodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"--limits {path}: {error}.") from None
     entries = content.get("limit", [])
     if set(content) - {"limit"} or not isinstance(entries, list):

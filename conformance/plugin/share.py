@@ -8,6 +8,7 @@ which counts its seed up sees all of them in turn.
 
 from __future__ import annotations
 
+import argparse
 import math
 import random
 from collections import defaultdict
@@ -26,9 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance")
     group.addoption(
         "--share",
-        type=int,
+        type=percent,
         default=100,
-        choices=range(1, 101),
         metavar="PERCENT",
         help="of the cases of each law, and of the mutants; default: 100, all",
     )
@@ -39,6 +39,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="which of them; default: 0",
     )
+
+
+def percent(text: str) -> int:
+    """Raises what argparse prints for anything but a whole number from 1 to 100."""
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text}: give a whole number from 1 to 100")
+    return int(text)
 
 
 @pytest.hookimpl(trylast=True)  # after --examples

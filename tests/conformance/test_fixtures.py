@@ -42,6 +42,13 @@ def test_same_seed_gives_the_same_bytes(build, tmp_path):
     assert (first / weights).read_bytes() != (other / weights).read_bytes()
 
 
+def test_a_vocabulary_that_is_too_small_is_refused_in_a_sentence(tmp_path, capsys):
+    assert main(["tiny", str(tmp_path / "model"), "--vocab_size", "3"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("--vocab_size 3: ") and said.count("\n") == 1
+    assert not (tmp_path / "model").exists()
+
+
 def test_the_recorded_pieces_are_those_that_are_learned_from_the_texts():
     found, learned_by = version("sentencepiece"), "0.2.3"
     if found != learned_by:

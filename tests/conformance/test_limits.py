@@ -32,6 +32,11 @@ def read(folder: Path, text: str) -> tuple[Limit, ...]:
     return read_limits(path, TODAY)
 
 
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nosuch\.toml: No such file"):
+        read_limits(tmp_path / "nosuch.toml", TODAY)
+
+
 def test_a_limit_covers_its_law_trainer_and_profile(tmp_path: Path) -> None:
     limits = read(tmp_path, GOOD + 'link = "https://example.org/1"\n')
     held, other = laws()["resume.bit-exact"], laws()["resume.best"]

@@ -16,6 +16,14 @@ def run(*options: str) -> tuple[set[str], list[str]]:
     return set(found.outcomes["passed"]), found.states
 
 
+@pytest.mark.parametrize("share", ["0", "101", "-5", "2.5", "all"])
+def test_a_share_that_is_no_percentage_is_refused(share, capsys) -> None:
+    found = session(QUICK, options=(f"--share={share}",))
+    assert found.status == pytest.ExitCode.USAGE_ERROR
+    said = capsys.readouterr().err
+    assert f"{share}: give a whole number from 1 to 100" in said
+
+
 def test_a_share_is_seeded_and_keeps_one_case_of_each_law() -> None:
     tested, states = run("--share", "25")
     assert len(tested) == 4 + 1
