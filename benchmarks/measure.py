@@ -26,6 +26,8 @@ from reference_trainers import (
 
 Clock = Callable[[], float]
 Lengths = tuple[tuple[int, int], ...]
+TIMES_ALONE = "BENCHMARKS_TIMES_ALONE"
+"""Set in the environment of the gate's processes: no floor and no peak is measured."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Tools:
     second_clock: Clock = time.monotonic
     energy: Callable[[], float | None] = lambda: None
     memory: PeakMemory = field(default_factory=PeakMemory)
+    floors: bool = True
+    """Whether they are measured too; the gate needs the trainers' own times alone."""
 
 
 @dataclass
@@ -107,8 +111,8 @@ class Watch:
     ):
         self.backend = backend
         self.effort = effort
-        self.make_floors = floors or dict
         self.tools = tools or Tools()
+        self.make_floors = floors if floors and self.tools.floors else dict
         self.stop: TrainingStopped | None = None
         self.measured = Measured()
         self.floors: Mapping[str, BareStep] | None = None
@@ -207,6 +211,7 @@ def measure_calls(
     `warms_up` the first call is left out: else each of them begins anew.
     """
     tools = tools or Tools()
+    floors = floors if tools.floors else dict
     found = Measured()
     compiled, others = compilations() or 0, None if warms_up else floors()
     tools.memory.restart()

@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.gate import witness
 from benchmarks.gate.checkouts import PACKAGE, Version
+from benchmarks.measure import TIMES_ALONE
 from benchmarks.run import environment
 from reference_trainers import InputError
 
@@ -105,6 +106,7 @@ def _pytest(
         **environment(suite.environment),
         "PYTHONPATH": os.pathsep.join(map(str, [work, version.path, root])),
         "PYTHONSAFEPATH": "1",
+        TIMES_ALONE: "1",
         witness.FILE: str(told),
     }
     command = [sys.executable, "-m", "pytest", *arguments, *suite.flags, "-q"]

@@ -7,6 +7,7 @@ is what `python -m benchmarks run` does, in the environment of the profile.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 from benchmarks.door import Opened, Workshop
 from benchmarks.machine import energy_meter, machine, matmul_peak
-from benchmarks.measure import Effort, Measured, Tools
+from benchmarks.measure import TIMES_ALONE, Effort, Measured, Tools
 from benchmarks.record import SHARED, Played, Setting, record_of
 from benchmarks.shapes import LENGTHS, SHAPES, Shape
 from conformance.profiles import PROFILES
@@ -32,7 +33,7 @@ PLAYED = Played()
 PEAK = pytest.StashKey[dict[str, float]]()
 # A step of the tiny shape takes milliseconds, one of T5-small's takes seconds
 EFFORTS = {"tiny": Effort(40, 4, 3), "t5-small": Effort(8, 25, 3)}
-QUICK = Effort(12, 2, 3)
+QUICK = Effort(60, 2, 3)
 FEW = {"tiny": Effort(3, 10, 2), "t5-small": Effort(2, 30, 1)}
 QUICK_FEW = Effort(2, 1, 1)
 
@@ -111,13 +112,16 @@ def workshop(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_DATASETS_CACHE", str(top / "cache"))
         patch.setattr("datasets.config.HF_DATASETS_CACHE", top / "cache")
-        quick = pytestconfig.getoption("--quick")
-        yield Workshop(profile, top, Tools(energy=energy_meter(on_gpu)), quick)
+        quick, alone = pytestconfig.getoption("--quick"), TIMES_ALONE in os.environ
+        tools = Tools(energy=energy_meter(on_gpu), floors=not alone)
+        yield Workshop(profile, top, tools, quick)
 
 
 @pytest.fixture(scope="session")
 def peak(pytestconfig: pytest.Config, workshop: Workshop) -> float | None:
     """FLOP/s of the fastest matrix product here, in the precision of the profile."""
+    if TIMES_ALONE in os.environ:
+        return None
     spec = TrainingSpec(do_train=True, **workshop.profile.flags)
     on_gpu = not spec.use_cpu
     products = []

@@ -24,9 +24,9 @@ SETTING = Setting("step", "fake", "cpu", TINY, "ragged", "float32")
 class FakeMachine:
     """A clock that goes on when something is done, and a meter that turns with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, **tools: Any) -> None:
         self.now = 1000.0
-        self.tools = Tools(self.clock, self.clock, lambda: WATTS * self.now)
+        self.tools = Tools(self.clock, self.clock, lambda: WATTS * self.now, **tools)
 
     def clock(self) -> float:
         return self.now
@@ -65,8 +65,10 @@ class FakeBackend(FakeProgram):
         return Update(self(batch), 1.0)
 
 
-def watched(ragged: bool = True, rounds: int = 12) -> tuple[Watch, FakeProgram]:
-    machine = FakeMachine()
+def watched(
+    ragged: bool = True, rounds: int = 12, **tools: Any
+) -> tuple[Watch, FakeProgram]:
+    machine = FakeMachine(**tools)
     backend: Any = FakeBackend(machine, STEP)
     floor = FakeProgram(machine, FLOOR)
     effort = Effort(rounds, 1e9)
@@ -160,9 +162,9 @@ def test_rounds_end_with_their_number_or_with_the_time():
     assert effort.times(4) == Effort(40, 12.0, 2)
 
 
-def calls(**given: Any) -> tuple[Any, list[str]]:
+def calls(with_floors: bool = True, **given: Any) -> tuple[Any, list[str]]:
     """Three rounds of a call; what was done in which order."""
-    machine, done = FakeMachine(), []
+    machine, done = FakeMachine(floors=with_floors), []
 
     def call() -> int:
         done.append("call")
@@ -193,6 +195,14 @@ def test_calls_take_turns_with_the_floor():
     told = record_of(SETTING, found, None, None)
     assert told["samples_per_second"] == pytest.approx(4 / STEP)
     assert told["tokens_per_second"] == pytest.approx(4 * 8 / STEP)
+
+
+def test_the_gate_has_the_times_of_the_trainer_alone():
+    watch, floor = watched(floors=False)
+    assert watch.measured.seconds == pytest.approx([STEP] * 12)
+    assert watch.measured.floors == {} and not floor.met
+    found, done = calls(with_floors=False)
+    assert (found.floors, done) == ({}, ["call"] * 4)
 
 
 def test_calls_that_begin_anew_have_no_warm_up():
