@@ -1,6 +1,8 @@
 """The README's table of versions is what pyproject.toml, constraints/, tox.ini say."""
 
 import configparser
+import subprocess
+import sys
 import tomllib
 from itertools import takewhile
 from pathlib import Path
@@ -100,3 +102,16 @@ def test_each_file_of_constraints_is_of_an_environment():
     used = {TOX[section].get("constraints") for section in TOX.sections()}
     files = (ROOT / "constraints").glob("*.txt")
     assert used - {None} == {f"constraints/{path.name}" for path in files}
+
+
+def test_each_tox_environment_asks_for_extras_that_there_are(tmp_path):
+    command = [sys.executable, "-m", "tox", "config", "-k", "extras"]
+    command += ["--workdir", str(tmp_path)]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    asked = configparser.ConfigParser()
+    asked.read_string(said.stdout)
+    extras = {name: asked[name]["extras"].split("\n")[1:] for name in asked.sections()}
+    frameworks = ["flax", "pytorch", "tensorflow"]
+    assert extras["testenv:all"] == sorted(["bench", "test", *frameworks])
+    assert all(extras[f"testenv:{name}"] == [name, "test"] for name in frameworks)
+    assert {each for found in extras.values() for each in found} <= EXTRAS.keys()
