@@ -15,9 +15,6 @@ from benchmarks.shapes import model_shape
 from benchmarks.suite.conftest import Record
 from reference_trainers import GenerationSettings
 
-MANY = "-of-16"
-"""To the name where so many rows are generated for at once, and not 4."""
-
 
 @pytest.mark.parametrize("beams", [1, 4], ids=["greedy", "beams"])
 def test_generation(
@@ -70,8 +67,9 @@ def test_generation(
         floors=floors,
         tools=opened.tools,
     )
+    many = f"-of-{shape.batch}" if batches > 1 else ""
     record(
-        f"generation-{'beams' if beams > 1 else 'greedy'}{MANY if batches > 1 else ''}",
+        f"generation-{'beams' if beams > 1 else 'greedy'}{many}",
         measured,
         shape=shape,
         work=work,

@@ -11,7 +11,7 @@ from conformance.meta.sessions import session
 from conformance.plugin.states import worst
 
 QUICK = "fixtures.numpy_backend:TRAINER"
-KEPT, BROKEN = "order.few-rows", "arithmetic.clipping"
+KEPT, BROKEN = "order.few-rows", "arithmetic.clipping"  # numpy's trainer clips nothing
 LIMIT = """\
 [[limit]]
 law = "{law}"
