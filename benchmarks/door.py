@@ -84,16 +84,11 @@ class Opened:
     def rows(self, ragged: bool, rows: int) -> MadeUpRows:
         return MadeUpRows(self.shape, ragged, rows, len(self.source.tokenizer))
 
-    def batches(
-        self, ragged: bool, rows: int, at_once: int | None = None
-    ) -> list[Batch]:
-        """So many rows as batches to evaluate, or to generate for.
-
-        A device has `at_once` rows of each, by itself those of an update.
-        """
+    def batches(self, ragged: bool, rows: int) -> list[Batch]:
+        """So many rows as batches to evaluate, or to generate for."""
         made = self.rows(ragged, rows)
         padding = self.source.padding(self.spec, self.backend, self.shape.target)
-        size = (at_once or self.spec.per_device_eval_batch_size) * self.backend.devices
+        size = self.spec.per_device_eval_batch_size * self.backend.devices
         return [batch for _, batch in eval_batches(made, size, padding)]
 
 

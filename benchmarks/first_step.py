@@ -29,7 +29,8 @@ def main(told: str) -> None:
             print(DONE, flush=True)
 
     asked = json.loads(told)
-    profile, shape = PROFILES[asked["profile"]], SHAPES[asked["shape"]]
+    profile = PROFILES[asked["profile"]]
+    shape = SHAPES[asked["shape"]].with_batch(asked["batch"])
     for prepare in profile.prepare:
         prepare()
     model = Path(asked["model"])

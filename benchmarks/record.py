@@ -88,7 +88,7 @@ def record_of(
         "trainer": setting.trainer,
         "profile": setting.profile,
         "what": setting.what,
-        "shape": setting.shape.name,
+        "shape": setting.shape.title,
         "lengths": setting.lengths,
         "precision": setting.precision,
         "devices": setting.devices,

@@ -54,6 +54,12 @@ def parser() -> argparse.ArgumentParser:
         "-k", dest="words", metavar="WORDS", help="only benchmarks of such names"
     )
     made.add_argument(
+        "--batch",
+        type=int,
+        metavar="ROWS",
+        help="rows of a batch on each device; default: those of the shape, 4",
+    )
+    made.add_argument(
         "--effort",
         type=float,
         default=1.0,
@@ -104,6 +110,8 @@ def check(asked: argparse.Namespace) -> None:
     """Raises `InputError` for a trainer or a profile that is not known, or not here."""
     if not 0 < asked.effort < math.inf:
         raise InputError(f"--effort {asked.effort:g}: give a number above 0.")
+    if asked.batch is not None and asked.batch < 1:
+        raise InputError(f"--batch {asked.batch}: give a number of rows, 1 or more.")
     for name in asked.trainer or ():
         find_trainer(name)
     if asked.profile not in PROFILES:
@@ -139,6 +147,7 @@ def command(asked: argparse.Namespace, file: Path) -> list[str]:
     made += ["-ra", "-W", "ignore", "-p", "no:cacheprovider", "-p", "no:xdist"]
     made += ["--benchmark-quiet", f"--benchmark-json={file}"]
     made += ["--profile", asked.profile, "--effort", str(asked.effort)]
+    made += ["--batch", str(asked.batch)] if asked.batch else []
     made += ["--quick"] if asked.quick else []
     made += ["-k", asked.words] if asked.words else []
     for name in asked.trainer or ():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from fixtures.texts import ragged_rows
 FIRST_PIECE = 3  # the tokens before it are T5's pad, end and unknown
 SEED = 0
 LENGTHS = ("full", "ragged")
+ROWS = 4  # the batch of T5's guides
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,15 @@ class Shape:
     """Shortest and longest of ragged rows; between them all are equally likely."""
     new_tokens: int
     """Generated for each row: the end token is not allowed before."""
+
+    @property
+    def title(self) -> str:
+        """Its name, with the rows of a batch where those are not the usual ones."""
+        return self.name if self.batch == ROWS else f"{self.name}-of-{self.batch}"
+
+    def with_batch(self, rows: int) -> Shape:
+        """The same in batches of so many rows."""
+        return replace(self, batch=rows)
 
     def lengths(self, ragged: bool, row: int) -> tuple[int, int]:
         """Of a row, in tokens; a function of the row alone."""
@@ -56,9 +66,9 @@ class Shape:
 SHAPES = {
     shape.name: shape
     for shape in (
-        Shape("tiny", tiny_t5, 4, 64, 32, (12, 38), (6, 16), 16),
-        # The batch of T5's guides; ragged as the abstracts and summaries of ACLSum are
-        Shape("t5-small", small_t5, 4, 512, 128, (100, 300), (20, 60), 64),
+        Shape("tiny", tiny_t5, ROWS, 64, 32, (12, 38), (6, 16), 16),
+        # Ragged as the abstracts and summaries of ACLSum are
+        Shape("t5-small", small_t5, ROWS, 512, 128, (100, 300), (20, 60), 64),
     )
 }
 

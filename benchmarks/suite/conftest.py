@@ -18,7 +18,7 @@ from benchmarks.door import Opened, Workshop
 from benchmarks.machine import energy_meter, machine, matmul_peak
 from benchmarks.measure import TIMES_ALONE, Effort, Measured, Tools
 from benchmarks.record import SHARED, Played, Setting, record_of
-from benchmarks.shapes import LENGTHS, SHAPES, Shape
+from benchmarks.shapes import LENGTHS, ROWS, SHAPES, Shape
 from conformance.profiles import PROFILES
 from reference_trainers import (
     InputError,
@@ -32,7 +32,7 @@ from reference_trainers import (
 PLAYED = Played()
 PEAK = pytest.StashKey[dict[str, float]]()
 # A step of the tiny shape takes milliseconds, one of T5-small's takes seconds
-EFFORTS = {"tiny": Effort(40, 4, 3), "t5-small": Effort(8, 25, 3)}
+EFFORTS = {"tiny": Effort(40, 4, 3), "t5-small": Effort(5, 15, 3)}
 QUICK = Effort(60, 2, 3)
 FEW = {"tiny": Effort(3, 10, 2), "t5-small": Effort(2, 30, 1)}
 QUICK_FEW = Effort(2, 1, 1)
@@ -42,11 +42,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("benchmarks")
     group.addoption("--quick", action="store_true", help="the tiny shape, few rounds")
     group.addoption("--trainer", action="append", help="one of them; default: all here")
+    group.addoption("--batch", type=int, default=ROWS, help="rows of a batch")
     group.addoption("--effort", type=float, default=1.0, help="so many times the usual")
     group.addoption("--profile", default="cpu", choices=sorted(PROFILES))
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--batch") < 1:
+        raise pytest.UsageError("--batch: give a number of rows, 1 or more.")
     for name in config.getoption("--trainer") or ():
         try:
             find_trainer(name)
@@ -62,14 +65,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "trainer_name" in metafunc.fixturenames:
         metafunc.parametrize("trainer_name", trainers(metafunc.config))
     if "shape" in metafunc.fixturenames:
-        shapes = [SHAPES["tiny"]] if quick else list(SHAPES.values())
-        metafunc.parametrize("shape", shapes, ids=[shape.name for shape in shapes])
-    if "batches" in metafunc.fixturenames:  # many rows at once: of full length alone
-        known = [("full", 1), ("ragged", 1), ("full", 4)]
-        names = ["full", "ragged", "full-many"]
-        chosen = slice(1, 2) if quick else slice(None)
-        metafunc.parametrize("lengths,batches", known[chosen], ids=names[chosen])
-    elif "lengths" in metafunc.fixturenames:
+        known = [SHAPES["tiny"]] if quick else SHAPES.values()
+        rows = metafunc.config.getoption("--batch")
+        shapes = [shape.with_batch(rows) for shape in known]
+        metafunc.parametrize("shape", shapes, ids=[shape.title for shape in shapes])
+    if "lengths" in metafunc.fixturenames:
         metafunc.parametrize("lengths", ["ragged"] if quick else LENGTHS)
 
 
@@ -191,8 +191,8 @@ def record(
             what,
             given.get("trainer_name", SHARED),
             profile.name,
-            more.pop("shape", shape),
-            more.pop("lengths", given.get("lengths", "full")),
+            shape,
+            given.get("lengths", "full"),
             spec.compute_dtype,
             more.pop("devices", 1),
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -20,15 +19,12 @@ from reference_trainers import GenerationSettings
 def test_generation(
     opened: Opened,
     lengths: str,
-    batches: int,
     beams: int,
     effort: Effort,
-    few: Effort,
     record: Record,
 ) -> None:
     """A batch of summaries, each as long as may be: no end token is allowed before."""
-    shape = replace(opened.shape, batch=opened.shape.batch * batches)
-    ragged = lengths == "ragged"
+    shape, ragged = opened.shape, lengths == "ragged"
     longest = shape.new_tokens + 1  # the start token is one
     settings = GenerationSettings(
         max_length=longest,
@@ -39,7 +35,7 @@ def test_generation(
         eos_token_ids=(1,),
     )
     rows = shape.batch * opened.devices
-    (batch,) = opened.batches(ragged, rows, at_once=shape.batch)
+    (batch,) = opened.batches(ragged, rows)
 
     def generate() -> int:
         found = opened.backend.generate(batch, settings)  # numpy's: it has waited
@@ -62,16 +58,14 @@ def test_generation(
     measured = measure_calls(
         generate,
         tuple(shape.lengths(ragged, row) for row in range(rows)),
-        effort if batches == 1 else few,
+        effort,
         compilations=lambda: opened.backend.compilations,
         floors=floors,
         tools=opened.tools,
     )
-    many = f"-of-{shape.batch}" if batches > 1 else ""
     record(
-        f"generation-{'beams' if beams > 1 else 'greedy'}{many}",
+        f"generation-{'beams' if beams > 1 else 'greedy'}",
         measured,
-        shape=shape,
         work=work,
         new_tokens=shape.new_tokens,
         device_bytes=opened.backend.peak_memory_bytes(),

@@ -29,6 +29,7 @@ OWN = "fixtures.numpy_backend:TRAINER"
             "--profile cpu-p2: benchmarks are measured in",
         ),
         (["run", "--fast"], "unrecognized arguments: --fast. See -h."),
+        (["run", "--batch", "0"], "--batch 0: give a number of rows, 1 or more."),
         (["run", "--effort", "0"], "--effort 0: give a number above 0."),
         (["run", "--effort", "nan"], "--effort nan: give a number above 0."),
         (["run", "--effort", "much"], "--effort: invalid float value: 'much'. See"),
@@ -91,6 +92,23 @@ def test_a_record_says_all_of_every_benchmark(ran):
         f"benchmarks/suite/test_training.py::test_step[{OWN}-tiny-ragged]"
     )
     assert len({each["fullname"] for each in record["benchmarks"]}) == len(found)
+
+
+def test_a_warm_start_is_of_trainers_that_compile(tmp_path):
+    """And the names of benchmarks tell a batch that is not the usual one."""
+    pytest.importorskip(
+        "pytest_benchmark", reason="not run: pytest-benchmark is not installed"
+    )
+    file = tmp_path / "record.json"
+    flags = ["--quick", "--trainer", OWN, "--json", str(file), "--batch", "2"]
+    call = [sys.executable, "-m", "benchmarks", "run", *flags, "-k", "start"]
+    ended = subprocess.run(call, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-2000:]
+    assert "not run: it compiles nothing, so its warm start is its cold" in ended.stdout
+    (cold,) = json.loads(file.read_text())["benchmarks"]
+    assert cold["name"] == f"test_start[{OWN}-tiny-of-2-cold]"
+    told = cold["extra_info"]
+    assert (told["shape"], told["batch"], told["samples"]) == ("tiny-of-2", 2, 2)
 
 
 def test_a_record_has_a_table(ran):

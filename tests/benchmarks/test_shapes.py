@@ -35,6 +35,16 @@ def test_a_row_is_a_function_of_its_number():
     assert ids[-1] == 1 and set(ids[:-1]) <= {*range(3, PIECES)}
 
 
+def test_another_batch_is_of_the_same_rows():
+    many = SMALL.with_batch(16)
+    assert (SMALL.title, many.title, many.name) == (
+        *("t5-small", "t5-small-of-16"),
+        "t5-small",
+    )
+    few, more = (MadeUpRows(each, True, 9, PIECES) for each in (SMALL, many))
+    assert few[[0, 7]] == more[[0, 7]]
+
+
 def test_the_tiny_model_and_its_texts(tmp_path):
     shape = SHAPES["tiny"]
     spec = TrainingSpec(model_name_or_path=str(shape.build(tmp_path)))
