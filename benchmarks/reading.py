@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -88,6 +88,20 @@ class Record:
     """Empty: it was made outside of a clone."""
     when: datetime
     results: tuple[Result, ...]
+
+
+def read_records(paths: Iterable[Path]) -> list[Record]:
+    """Raises `InputError` for one that is there twice: it would count as two."""
+    records: list[Record] = []
+    for record in map(read_record, paths):
+        for other in records:
+            if replace(other, name=record.name) == record:
+                raise InputError(
+                    f"{record.name}: it is the same record as {other.name}; give each "
+                    "of them once."
+                )
+        records.append(record)
+    return records
 
 
 def read_record(path: Path) -> Record:

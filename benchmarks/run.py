@@ -9,12 +9,18 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.table import table
 from conformance.profiles import PROFILES
-from reference_trainers import InputError, OneSentenceParser, find_trainer
+from reference_trainers import (
+    InputError,
+    OneSentenceParser,
+    find_trainer,
+    write_whole,
+)
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "benchmarks" / "suite"
@@ -99,11 +105,21 @@ def run(asked: argparse.Namespace) -> int:
     if not text:
         print("Nothing was measured.", file=sys.stderr)
         return 1
-    if asked.json is not None:
-        asked.json.parent.mkdir(parents=True, exist_ok=True)
-        asked.json.write_text(text, encoding="utf-8")
     print(table(json.loads(text)))
+    if asked.json is not None:
+        with told(asked.json):
+            write_whole(asked.json, text)
     return min(ended.returncode, 1)
+
+
+@contextmanager
+def told(file: Path) -> Iterator[None]:
+    """As a sentence: why nothing can be written there."""
+    try:
+        yield
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        raise InputError(f"--json {file}: {why}; name another file.") from error
 
 
 def check(asked: argparse.Namespace) -> None:
@@ -125,6 +141,11 @@ def check(asked: argparse.Namespace) -> None:
             f"--profile {asked.profile}: benchmarks are measured in one process, and "
             f"it starts {profile.processes}."
         )
+    if asked.json is not None:  # before half an hour, not after it
+        if asked.json.is_dir():
+            raise InputError(f"--json {asked.json}: it is a folder; name a file.")
+        with told(asked.json):
+            asked.json.parent.mkdir(parents=True, exist_ok=True)
     reason = profile.missing()
     if reason is not None:
         raise InputError(f"--profile {asked.profile}: {reason}.")

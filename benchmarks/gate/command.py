@@ -110,7 +110,7 @@ def _add_how(parser: argparse.ArgumentParser, rules: Rules) -> None:
     )
     parser.add_argument("--traceback", action="store_true", help=TRACEBACK_HELP)
     parser.epilog = (
-        "What stands after -- is for pytest and the suite's conftest.py: "
+        "What stands after -- is for the suite: --quick, --trainer NAME, --batch ROWS; "
         "python -m benchmarks gate --base main -- --quick"
     )
 
@@ -177,6 +177,8 @@ def _checked(asked: argparse.Namespace) -> Rules:
         raise InputError("--fail-on-inconclusive says nothing of --simulate.")
     if asked.json is not None and not asked.json.absolute().parent.is_dir():
         raise InputError(f"--json {asked.json}: there is no such folder; make it.")
+    if asked.json is not None and asked.json.is_dir():
+        raise InputError(f"--json {asked.json}: it is a folder; name a file.")
     return Rules(alpha=asked.alpha, smallest=asked.smallest)
 
 
@@ -188,6 +190,8 @@ def _gate(asked: argparse.Namespace, rules: Rules, root: Path) -> int:
         outcome = compare(suite, base, head, rules, budget, asked.seed or 0)
     print(table.heading(base.label, head.label, outcome.pairs, rules))
     print(table.of_outcome(outcome))
+    if budget_ended := table.budget_told(outcome, rules):
+        print(budget_ended)
     if asked.json is not None:
         text = table.json_of(outcome, base.label, head.label, rules, asked.seed or 0)
         _write(asked.json, text)

@@ -25,7 +25,7 @@ from benchmarks.gate.statistics import (
     holm,
 )
 from benchmarks.gate.table import WORST_FIRST, interval_text
-from benchmarks.reading import Floor, Record, Result, read_record
+from benchmarks.reading import Floor, Record, Result, read_record, read_records
 from reference_trainers import InputError, json_text
 
 
@@ -84,7 +84,7 @@ class Outcome:
 
 def compare(paths: Sequence[Path], folder: Path, rules: Rules) -> Outcome:
     """Records of this run against those in a folder of the same kind of machine."""
-    now = [read_record(path) for path in paths]
+    now = read_records(paths)
     kinds = {record.machine.name for record in now}
     if len(kinds) > 1:
         raise InputError(

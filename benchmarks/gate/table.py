@@ -43,6 +43,18 @@ def of_outcome(outcome: Outcome) -> str:
     return "\n".join([*lines, "", ", ".join([*counts, f"{len(outcome.lost)} lost"])])
 
 
+def budget_told(outcome: Outcome, rules: Rules) -> str | None:
+    """What to do where the budget ended the pairs before all was decided."""
+    open_ones = [j for j in outcome.judged if j.verdict == INCONCLUSIVE]
+    wanted = next((look for look in rules.looks if look > outcome.pairs), None)
+    if not open_ones or wanted is None:
+        return None
+    return (
+        f"--budget ended it: the next look is after {wanted} pairs, and would have "
+        "come later. Nothing is judged between looks; give more seconds."
+    )
+
+
 def interval_text(interval: tuple[float, float]) -> str:
     low, high = interval
     return "unknown" if math.isinf(high) else f"{low:.3f} to {high:.3f}"

@@ -9,7 +9,7 @@ from math import inf
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks.reading import Record, read_record
+from benchmarks.reading import Record, read_records
 from benchmarks.report.page import ACROSS, page
 from reference_trainers import TRACEBACK_HELP, InputError, exit_with, write_whole
 
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _report(asked: argparse.Namespace) -> int:
     _check(asked.output, asked.records)
-    records = [read_record(path) for path in asked.records]
+    records = read_records(asked.records)
     machines = list(dict.fromkeys(record.machine.name for record in records))
     if asked.normalize is not None:
         _known("--normalize", asked.normalize, machines)

@@ -30,6 +30,8 @@ OWN = "fixtures.numpy_backend:TRAINER"
         ),
         (["run", "--fast"], "unrecognized arguments: --fast. See -h."),
         (["run", "--batch", "0"], "--batch 0: give a number of rows, 1 or more."),
+        (["run", "--json", "/"], "--json /: it is a folder; name a file."),
+        (["run", "--json", "/dev/null/x/y"], "--json /dev/null/x/y: Not a directory; "),
         (["run", "--effort", "0"], "--effort 0: give a number above 0."),
         (["run", "--effort", "nan"], "--effort nan: give a number above 0."),
         (["run", "--effort", "much"], "--effort: invalid float value: 'much'. See"),

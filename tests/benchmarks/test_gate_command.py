@@ -83,6 +83,7 @@ def test_a_slowdown_a_loss_and_a_benchmark_that_is_as_it_was(tmp_path, capsys):
     assert "the working tree" in said
     assert f"lost: {name_of('broken')}: ValueError: it is broken" in said
     assert "1 regression, 0 inconclusive, 1 no regression, 2 lost" in said
+    assert "--budget" not in said
     assert git(root, "worktree", "list").count("\n") == 0
 
 
@@ -112,6 +113,7 @@ def test_a_budget_that_ends_leaves_it_open(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "1 pair of processes" in said
     assert "0 regression, 1 inconclusive, 0 no regression, 0 lost" in said
+    assert "--budget ended it: the next look is after 3 pairs" in said
     asked.append("--fail-on-inconclusive")
     assert gate(root, *asked) == command.UNDECIDED
 
@@ -145,6 +147,7 @@ def test_a_profile_brings_its_flag_and_its_environment(tmp_path, capsys):
         (["--base", "HEAD", "--budget", "0"], "--budget 0.0: give seconds"),
         (["--base", "HEAD", "--smallest", "3"], "--smallest 3.0: give a share"),
         (["--base", "HEAD", "--json", "no/x"], "--json no/x: there is no such folder"),
+        (["--base", "HEAD", "--json", "/"], "--json /: it is a folder; name a file."),
         ([], "one of the arguments --base --floor --simulate is required"),
         (["--simulate", "9", "-k", "a"], "-k says nothing of --simulate"),
         (["--base", "HEAD", "--profile", "x"], "--profile x: no such profile; there"),

@@ -139,6 +139,17 @@ def test_bad_flags_are_one_sentence(flags, said, tmp_path, capsys):
     assert not (tmp_path / "page.html").exists()
 
 
+def test_a_record_that_is_given_twice_is_refused(tmp_path, capsys):
+    """It would count as two processes that agree to the last digit."""
+    first = write_bench_record(tmp_path / "one.json", benchmark())
+    again = tmp_path / "again.json"
+    again.write_bytes(first.read_bytes())
+    for other in (first, again):
+        told = f"{other}: it is the same record as {first}; give each of them once."
+        refused(tmp_path, capsys, told, str(first), str(other))
+    assert not (tmp_path / "page.html").exists()
+
+
 def test_bad_records_are_one_sentence(tmp_path, capsys):
     bad = tmp_path / "bad.json"
     bad.write_text("[]")
