@@ -49,6 +49,7 @@ def judged(case: Case, folder: Path, inputs: Inputs) -> Ended:
     """Runs the case in its folder."""
     before, sound = snapshot(folder), ages(inputs)
     open_before, temporary = open_files(), snapshot_of_temporary()
+    children_before = children()
     with said() as err:
         with in_folder(folder):
             status = run_command(case.arguments)
@@ -73,7 +74,7 @@ def judged(case: Case, folder: Path, inputs: Inputs) -> Ended:
     left = sorted(snapshot_of_temporary() ^ temporary)
     if left:
         problems.append(f"left in the folder for temporary files: {left[:9]}")
-    problems += left_open(open_before)
+    problems += left_open(open_before, children_before)
     return ended
 
 
@@ -137,7 +138,13 @@ def open_files() -> dict[str, str]:
     return found
 
 
-def left_open(before: dict[str, str]) -> Iterator[str]:
+def children() -> set[str]:
+    """The processes that this one has begun, by their numbers."""
+    me = os.getpid()
+    return {*Path(f"/proc/self/task/{me}/children").read_text().split()}
+
+
+def left_open(before: dict[str, str], children_before: set[str]) -> Iterator[str]:
     """Descriptors that are new since, and children."""
     if open_files().keys() - before.keys():
         gc.collect()
@@ -145,9 +152,8 @@ def left_open(before: dict[str, str]) -> Iterator[str]:
     new = [path for name, path in found if name not in before and not KEPT.search(path)]
     if new:
         yield f"left open: {new}"
-    me = os.getpid()
-    children = Path(f"/proc/self/task/{me}/children").read_text().split()
-    living = [Path(f"/proc/{child}/cmdline").read_bytes() for child in children]
+    since = sorted(children() - children_before)
+    living = [Path(f"/proc/{child}/cmdline").read_bytes() for child in since]
     others = [line for line in living if TRACKER not in line]
     if others:
         yield f"processes are left: {others}"

@@ -157,6 +157,15 @@ def test_a_sound_refusal_is_no_finding(tmp_path, inputs) -> None:
     assert (ended.status, ended.problems) == (2, [])
 
 
+def test_a_process_that_was_there_before_is_no_finding(tmp_path, inputs) -> None:
+    """Laws that ran earlier in this session keep templates to fork from."""
+    waits = [sys.executable, "-c", "input()"]
+    with subprocess.Popen(waits, stdin=-1) as earlier:
+        ended = judged(bad_header(tmp_path, inputs), tmp_path, inputs)
+        earlier.kill()
+    assert (ended.status, ended.problems) == (2, [])
+
+
 @pytest.mark.parametrize("fault", PLANTED, ids=lambda fault: fault.__name__)
 def test_a_planted_fault_is_found(tmp_path, inputs, fault) -> None:
     case = bad_header(tmp_path, inputs)
