@@ -9,18 +9,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.output import check_output, write_output
 from benchmarks.table import table
 from conformance.profiles import PROFILES
-from reference_trainers import (
-    InputError,
-    OneSentenceParser,
-    find_trainer,
-    write_whole,
-)
+from reference_trainers import InputError, OneSentenceParser, find_trainer
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "benchmarks" / "suite"
@@ -107,19 +102,8 @@ def run(asked: argparse.Namespace) -> int:
         return 1
     print(table(json.loads(text)))
     if asked.json is not None:
-        with told(asked.json):
-            write_whole(asked.json, text)
+        write_output("--json", asked.json, text)
     return min(ended.returncode, 1)
-
-
-@contextmanager
-def told(file: Path) -> Iterator[None]:
-    """As a sentence: why nothing can be written there."""
-    try:
-        yield
-    except OSError as error:
-        why = os.strerror(error.errno or 0)
-        raise InputError(f"--json {file}: {why}; name another file.") from error
 
 
 def check(asked: argparse.Namespace) -> None:
@@ -142,10 +126,7 @@ def check(asked: argparse.Namespace) -> None:
             f"it starts {profile.processes}."
         )
     if asked.json is not None:  # before half an hour, not after it
-        if asked.json.is_dir():
-            raise InputError(f"--json {asked.json}: it is a folder; name a file.")
-        with told(asked.json):
-            asked.json.parent.mkdir(parents=True, exist_ok=True)
+        check_output("--json", asked.json)
     reason = profile.missing()
     if reason is not None:
         raise InputError(f"--profile {asked.profile}: {reason}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,8 +16,9 @@ from benchmarks.gate.checkouts import checked_out
 from benchmarks.gate.processes import HERE, Suite, check_tools
 from benchmarks.gate.session import compare
 from benchmarks.gate.statistics import INCONCLUSIVE, REGRESSION, Rules
+from benchmarks.output import check_output, write_output
 from conformance.profiles import PROFILES
-from reference_trainers import TRACEBACK_HELP, InputError, exit_with, write_whole
+from reference_trainers import TRACEBACK_HELP, InputError, exit_with
 
 REGRESSED, LOST, UNDECIDED = 1, 3, 4  # exit statuses
 
@@ -175,10 +175,8 @@ def _checked(asked: argparse.Namespace) -> Rules:
         raise InputError(f"--simulate {asked.simulate}: give 1 or more runs.")
     if asked.simulate is not None and asked.fail_on_inconclusive:
         raise InputError("--fail-on-inconclusive says nothing of --simulate.")
-    if asked.json is not None and not asked.json.absolute().parent.is_dir():
-        raise InputError(f"--json {asked.json}: there is no such folder; make it.")
-    if asked.json is not None and asked.json.is_dir():
-        raise InputError(f"--json {asked.json}: it is a folder; name a file.")
+    if asked.json is not None:
+        check_output("--json", asked.json)
     return Rules(alpha=asked.alpha, smallest=asked.smallest)
 
 
@@ -194,7 +192,7 @@ def _gate(asked: argparse.Namespace, rules: Rules, root: Path) -> int:
         print(budget_ended)
     if asked.json is not None:
         text = table.json_of(outcome, base.label, head.label, rules, asked.seed or 0)
-        _write(asked.json, text)
+        write_output("--json", asked.json, text)
     verdicts = {judged.verdict for judged in outcome.judged}
     return _status(verdicts, bool(outcome.lost), asked.fail_on_inconclusive)
 
@@ -218,7 +216,7 @@ def _floor(asked: argparse.Namespace, rules: Rules, root: Path) -> int:
     outcome = floors.compare(asked.floor, records, rules)
     print(floors.table_of(outcome, rules))
     if asked.json is not None:
-        _write(asked.json, floors.json_of(outcome, rules))
+        write_output("--json", asked.json, floors.json_of(outcome, rules))
     verdicts = {judged.verdict for judged in outcome.judged}
     return _status(verdicts, bool(outcome.lost), asked.fail_on_inconclusive)
 
@@ -247,10 +245,3 @@ def _simulate(runs: int, rules: Rules, seed: int) -> int:
     said, holds = simulation.report(found, rules)
     print(f"\n{said}")
     return 0 if holds else REGRESSED
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise InputError(f"--json {path}: {os.strerror(error.errno or 0)}.") from error

@@ -9,9 +9,10 @@ from math import inf
 from pathlib import Path
 from typing import NoReturn
 
+from benchmarks.output import check_output, write_output
 from benchmarks.reading import Record, read_records
 from benchmarks.report.page import ACROSS, page
-from reference_trainers import TRACEBACK_HELP, InputError, exit_with, write_whole
+from reference_trainers import TRACEBACK_HELP, InputError, exit_with
 
 DESCRIPTION = """\
 Shows records of the benchmarks (`python -m benchmarks run --json RECORD.json`) as one
@@ -91,10 +92,7 @@ def _report(asked: argparse.Namespace) -> int:
         _prices(asked.price, machines),
         _across(asked.across),
     )
-    try:
-        write_whole(asked.output, text)
-    except OSError as error:
-        raise InputError(f"-o {asked.output}: {error.strerror}.") from error
+    write_output("-o", asked.output, text)
     print(f"{_told(records, machines)}\npage: {asked.output}")
     return 0
 
@@ -141,9 +139,6 @@ def _across(given: str) -> frozenset[str]:
 
 def _check(output: Path, records: Sequence[Path]) -> None:
     """What cannot be written is told before anything is read."""
-    if output.is_dir():
-        raise InputError(f"-o {output}: it is a folder; name a file.")
-    if not output.absolute().parent.is_dir():
-        raise InputError(f"-o {output}: there is no folder {output.parent}.")
+    check_output("-o", output)
     if output.resolve() in {record.resolve() for record in records}:
         raise InputError(f"-o {output}: it would replace a record.")

@@ -31,7 +31,8 @@ OWN = "fixtures.numpy_backend:TRAINER"
         (["run", "--fast"], "unrecognized arguments: --fast. See -h."),
         (["run", "--batch", "0"], "--batch 0: give a number of rows, 1 or more."),
         (["run", "--json", "/"], "--json /: it is a folder; name a file."),
-        (["run", "--json", "/dev/null/x/y"], "--json /dev/null/x/y: Not a directory; "),
+        (["run", "--json", "no/x"], "--json no/x: there is no folder no; make it."),
+        (["run", "--json", "/proc/x"], "--json /proc/x: "),
         (["run", "--effort", "0"], "--effort 0: give a number above 0."),
         (["run", "--effort", "nan"], "--effort nan: give a number above 0."),
         (["run", "--effort", "much"], "--effort: invalid float value: 'much'. See"),
@@ -65,7 +66,7 @@ def ran(tmp_path_factory):
     pytest.importorskip(
         "pytest_benchmark", reason="not run: pytest-benchmark is not installed"
     )
-    file = tmp_path_factory.mktemp("record") / "new" / "record.json"
+    file = tmp_path_factory.mktemp("record") / "record.json"
     flags = ["--quick", "--trainer", OWN, "--json", str(file), "-k", "not start"]
     call = [sys.executable, "-m", "benchmarks", "run", *flags]
     ended = subprocess.run(call, cwd=ROOT, capture_output=True, text=True)

@@ -146,7 +146,10 @@ def test_a_profile_brings_its_flag_and_its_environment(tmp_path, capsys):
         (["--base", "HEAD", "--alpha", "0.5"], "--alpha 0.5: give a chance between"),
         (["--base", "HEAD", "--budget", "0"], "--budget 0.0: give seconds"),
         (["--base", "HEAD", "--smallest", "3"], "--smallest 3.0: give a share"),
-        (["--base", "HEAD", "--json", "no/x"], "--json no/x: there is no such folder"),
+        (
+            ["--base", "HEAD", "--json", "no/x"],
+            "--json no/x: there is no folder no; make it.",
+        ),
         (["--base", "HEAD", "--json", "/"], "--json /: it is a folder; name a file."),
         ([], "one of the arguments --base --floor --simulate is required"),
         (["--simulate", "9", "-k", "a"], "-k says nothing of --simulate"),

@@ -37,10 +37,8 @@ def test_a_row_is_a_function_of_its_number():
 
 def test_another_batch_is_of_the_same_rows():
     many = SMALL.with_batch(16)
-    assert (SMALL.title, many.title, many.name) == (
-        *("t5-small", "t5-small-of-16"),
-        "t5-small",
-    )
+    assert (SMALL.title, many.title) == ("t5-small", "t5-small-of-16")
+    assert many.name == SMALL.name
     few, more = (MadeUpRows(each, True, 9, PIECES) for each in (SMALL, many))
     assert few[[0, 7]] == more[[0, 7]]
 
